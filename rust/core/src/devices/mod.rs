@@ -1,0 +1,142 @@
+//! GPUs and network cards: what they are called and where they hang.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::topology::ObjectId;
+use crate::{Error, Result};
+
+mod recognise;
+
+pub(crate) use recognise::{OsDevice, PciFunction, gpus_of};
+
+/// Who made a GPU, which decides the variable that programs read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub enum Vendor {
+    Nvidia,
+    Amd,
+    Intel,
+    Unknown,
+}
+
+impl Vendor {
+    /// The name as people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Vendor::Nvidia => "NVIDIA",
+            Vendor::Amd => "AMD",
+            Vendor::Intel => "Intel",
+            Vendor::Unknown => "unknown",
+        }
+    }
+}
+
+/// Where a device sits on the PCI bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub struct PciAddress {
+    pub domain: u32,
+    pub bus: u8,
+    pub device: u8,
+    pub function: u8,
+}
+
+impl fmt::Display for PciAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { domain, bus, device, function } = self;
+        write!(f, "{domain:04x}:{bus:02x}:{device:02x}.{function:x}")
+    }
+}
+
+/// A GPU, or one partition of a GPU that is cut into several.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gpu {
+    /// The number that the vendor's tools give it (`nvidia-smi`, `rocm-smi`), per vendor.
+    pub index: u32,
+    /// Who made it.
+    pub vendor: Vendor,
+    /// The OS device's name (`nvml0`, `rsmi3`), where hwloc knows one.
+    pub os_name: Option<String>,
+    /// What it is sold as, if known.
+    pub model: Option<String>,
+    /// Its identity across reboots and machines, if known.
+    pub uuid: Option<String>,
+    /// Its place on the PCI bus; none on machines made of synthetic text.
+    pub pci: Option<PciAddress>,
+    /// The closest object above it that is not an I/O device.
+    pub locality: ObjectId,
+}
+
+/// A network card.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nic {
+    /// The OS device's name, such as `mlx5_0`.
+    pub name: String,
+    /// Its place on the PCI bus.
+    pub pci: Option<PciAddress>,
+    /// The closest object above it that is not an I/O device.
+    pub locality: ObjectId,
+}
+
+/// The kinds of name that a user can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum GpuId {
+    /// `0`
+    #[default]
+    Index,
+    /// `GPU-3f5c...`
+    Uuid,
+    /// `0000:3b:00.0`
+    Pci,
+    /// `nvml0`
+    Name,
+}
+
+impl FromStr for GpuId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "index" => Ok(Self::Index),
+            "uuid" => Ok(Self::Uuid),
+            "pci" => Ok(Self::Pci),
+            "name" => Ok(Self::Name),
+            other => Err(Error::parameter(
+                "gpu_ids",
+                format!("{other:?}"),
+                "it must be \"index\", \"uuid\", \"pci\" or \"name\"",
+            )),
+        }
+    }
+}
+
+impl Gpu {
+    /// A name that always exists: the OS device's, else the PCI address, else the index.
+    pub fn name(&self) -> String {
+        match (&self.os_name, self.pci) {
+            (Some(name), _) => name.clone(),
+            (None, Some(pci)) => pci.to_string(),
+            (None, None) => format!("gpu{}", self.index),
+        }
+    }
+
+    /// The name of one kind.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if this GPU has none of that kind.
+    pub fn id(&self, kind: GpuId) -> Result<String> {
+        let lacks = |identity| Error::Device {
+            device: self.name(),
+            identity,
+            advice: "ask for gpu_ids=\"index\" instead".into(),
+        };
+        match kind {
+            GpuId::Index => Ok(self.index.to_string()),
+            GpuId::Uuid => self.uuid.clone().ok_or_else(|| lacks("UUID")),
+            GpuId::Pci => self.pci.map(|pci| pci.to_string()).ok_or_else(|| lacks("PCI address")),
+            GpuId::Name => Ok(self.name()),
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! From hwloc to a [`Topology`]. No other file names hwloc, and none of its objects leave this one.
+
+use std::collections::HashMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hwloc2::object::TopologyObject;
+use hwloc2::object::attributes::{ObjectAttributes, PCIDeviceAttributes};
+use hwloc2::object::types::{OSDeviceType, ObjectType};
+use hwloc2::topology::builder::{TopologyBuilder, TypeFilter};
+
+use crate::devices::{Gpu, Nic, OsDevice, PciAddress, PciFunction, Vendor, gpus_of};
+use crate::topology::{Group, Kind, NumaNode, ObjectId, Topology, Tree};
+use crate::{CpuSet, Error, Result};
+
+/// Where a topology comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// This machine, or what the environment puts in its place: `MPIBIND_TOPOFILE`, `HWLOC_XMLFILE`,
+    /// `HWLOC_SYNTHETIC` and `HWLOC_FSROOT`, the first that is set and not empty.
+    Here,
+    /// A file in hwloc's XML, format 1 or 2.
+    Xml(&'a Path),
+    /// hwloc's synthetic text, with so many GPUs added to each NUMA node in logical order.
+    Synthetic {
+        /// Such as `package:2 core:4 pu:2`.
+        text: &'a str,
+        /// May be shorter than the list of nodes.
+        gpus: &'a [i64],
+    },
+}
+
+/// A topology and what it is the topology of.
+#[derive(Clone, Debug)]
+pub struct Discovered {
+    /// The node.
+    pub topology: Topology,
+    /// Where it came from, in words.
+    pub origin: String,
+}
+
+/// The largest file that is read. Files of real machines, the biggest included, have a few megabytes.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// The most objects that a synthetic text may ask for at its innermost level.
+const MAX_SYNTHETIC: u64 = 1 << 20;
+
+/// Reads or discovers a topology.
+///
+/// # Errors
+///
+/// [`Error::Topology`] that says what is wrong with the source, or [`Error::InvalidParameter`] for
+/// bad `gpus`.
+pub fn discover(source: Source<'_>) -> Result<Discovered> {
+    let variable = |name: &'static str| {
+        env::var_os(name).filter(|value| !value.is_empty()).map(|value| (name, value))
+    };
+    match source {
+        Source::Xml(path) => from_xml(path, format!("{path:?}")),
+        Source::Synthetic { text, gpus } => from_synthetic(text, gpus, format!("{text:?}")),
+        Source::Here => {
+            if let Some((name, path)) =
+                variable("MPIBIND_TOPOFILE").or_else(|| variable("HWLOC_XMLFILE"))
+            {
+                let origin = format!("{path:?} (from {name})");
+                from_xml(Path::new(&path), origin)
+            } else if let Some((name, text)) = variable("HWLOC_SYNTHETIC") {
+                let text = text.to_string_lossy();
+                from_synthetic(&text, &[], format!("{text:?} (from {name})"))
+            } else {
+                from_this_machine()
+            }
+        }
+    }
+}
+
+/// The version of hwloc whose headers this was built with, such as `2.9`.
+pub fn hwloc_version() -> String {
+    let version = hwloc2::hwloc_api_version();
+    format!("{}.{}", version >> 16, (version >> 8) & 0xff)
+}
+
+fn from_this_machine() -> Result<Discovered> {
+    let root = env::var_os("HWLOC_FSROOT").filter(|root| !root.is_empty()).map(PathBuf::from);
+    let origin = match &root {
+        None => "this machine".to_owned(),
+        Some(root) => format!("{root:?} (from HWLOC_FSROOT)"),
+    };
+    if let Some(root) = root.as_ref().filter(|root| !root.join("sys").is_dir()) {
+        let reason = format!(
+            "{:?} is not a folder; HWLOC_FSROOT must be the root of a Linux file tree",
+            root.join("sys")
+        );
+        return Err(Error::topology(origin, reason));
+    }
+    load(TopologyBuilder::new(), &origin, Some(root.as_deref().unwrap_or(Path::new("/"))))
+}
+
+fn from_xml(path: &Path, origin: String) -> Result<Discovered> {
+    let text = read_text(path).map_err(|reason| Error::topology(&origin, reason))?;
+    check_xml(&text).map_err(|reason| Error::topology(&origin, reason))?;
+    let builder =
+        TopologyBuilder::new().from_xml(&text).map_err(|_| Error::topology(&origin, refusal()))?;
+    load(builder, &origin, None)
+}
+
+fn read_text(path: &Path) -> std::result::Result<String, String> {
+    let metadata = fs::metadata(path).map_err(|error| format!("it cannot be opened ({error})"))?;
+    if !metadata.is_file() {
+        // Opening a pipe or a device could wait for ever.
+        return Err(
+            "it is not a regular file; name an XML file, as `lstopo node.xml` writes it".into()
+        );
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(format!(
+            "it has {} bytes; no topology needs more than {MAX_FILE_BYTES}",
+            metadata.len()
+        ));
+    }
+    let bytes = fs::read(path).map_err(|error| format!("it cannot be read ({error})"))?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err("it is empty; write it anew with `lstopo node.xml`".into());
+    }
+    String::from_utf8(bytes).map_err(|_| "it is not a text in UTF-8, so not hwloc's XML".into())
+}
+
+/// Whether a text is whole XML with the root of a topology. libhwloc would find out, too, but some
+/// versions say so on the terminal, and not what is wrong.
+fn check_xml(text: &str) -> std::result::Result<(), String> {
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    let document = roxmltree::Document::parse_with_options(text, options).map_err(|error| {
+        format!("it is not well-formed XML ({error}); it may be cut off or not be XML at all")
+    })?;
+    let root = document.root_element();
+    if root.tag_name().name() != "topology" {
+        let name: String = root.tag_name().name().chars().take(40).collect();
+        return Err(format!(
+            "it is XML, but of something else: its root is <{name}>, not <topology>"
+        ));
+    }
+    if !root.children().any(|node| node.has_tag_name("object")) {
+        return Err("it is a topology without objects; write it anew with `lstopo node.xml`".into());
+    }
+    Ok(())
+}
+
+fn refusal() -> String {
+    format!(
+        "libhwloc (headers {}) refuses it; it may be damaged, or written by a newer hwloc: \
+         `lstopo --export-xml-flags v2 node.xml` writes what hwloc 2 reads",
+        hwloc_version()
+    )
+}
+
+fn from_synthetic(text: &str, gpus: &[i64], origin: String) -> Result<Discovered> {
+    let nonsense = || {
+        let reason = "hwloc does not understand it; write levels from the outside in, such as \
+                      \"package:2 [numa] core:18 pu:2\" (see lstopo's manual page)";
+        Error::topology(&origin, reason)
+    };
+    if text.trim().is_empty() {
+        return Err(nonsense());
+    }
+    if synthetic_size(text) > MAX_SYNTHETIC {
+        return Err(Error::topology(
+            &origin,
+            format!("it asks for more than {MAX_SYNTHETIC} objects"),
+        ));
+    }
+    let builder = TopologyBuilder::new().from_synthetic(text).map_err(|_| nonsense())?;
+    let tree = read_tree(builder, &origin, None)?;
+    // Node numbers mean places in the finished machine: lay it out once without, once with the GPUs.
+    let bare = Topology::new(tree.clone(), &origin)?;
+    let tree = with_gpus(tree, bare.numas(), gpus)?;
+    Ok(Discovered { topology: Topology::new(tree, &origin)?, origin })
+}
+
+/// How many objects the innermost level of a synthetic text would have.
+fn synthetic_size(text: &str) -> u64 {
+    let mut depth = 0;
+    // Attributes in parentheses and memory in brackets do not multiply.
+    let levels: String = (text.chars())
+        .filter(|character| {
+            match character {
+                '(' | '[' => depth += 1,
+                ')' | ']' => depth -= 1,
+                _ => return depth == 0,
+            }
+            false
+        })
+        .collect();
+    let count = |level: &str| match level.rsplit(':').next().unwrap_or(level).parse::<u64>() {
+        Ok(count) => count.max(1),
+        // What is not a number is hwloc's to refuse, unless it is a number too large to count.
+        Err(_) if level.len() > 18 => u64::MAX,
+        Err(_) => 1,
+    };
+    levels.split_whitespace().map(count).fold(1, u64::saturating_mul)
+}
+
+/// Hangs GPUs below the NUMA nodes of a tree, numbered in order.
+fn with_gpus(mut tree: Tree, numas: &[NumaNode], gpus: &[i64]) -> Result<Tree> {
+    const MAX_GPUS: i64 = 1024;
+    let shown = || format!("{gpus:?}");
+    if gpus.len() > numas.len() {
+        let legal =
+            format!("the machine has {} NUMA nodes; give at most one number for each", numas.len());
+        return Err(Error::parameter("gpus", shown(), legal));
+    }
+    for (numa, count) in numas.iter().zip(gpus) {
+        if !(0..=MAX_GPUS).contains(count) {
+            return Err(Error::parameter(
+                "gpus",
+                shown(),
+                format!("each number must be 0 to {MAX_GPUS} (GPUs of one NUMA node)"),
+            ));
+        }
+        let domain = tree
+            .numas
+            .iter()
+            .find(|other| other.os_index == numa.os_index)
+            .map_or(0, |numa| numa.domain);
+        for _ in 0..*count {
+            tree.gpus.push(Gpu {
+                index: tree.gpus.len() as u32,
+                vendor: Vendor::Unknown,
+                os_name: None,
+                model: None,
+                uuid: None,
+                pci: None,
+                locality: domain,
+            });
+        }
+    }
+    Ok(tree)
+}
+
+fn load(builder: TopologyBuilder, origin: &str, sysfs_root: Option<&Path>) -> Result<Discovered> {
+    let tree = read_tree(builder, origin, sysfs_root)?;
+    Ok(Discovered { topology: Topology::new(tree, origin)?, origin: origin.to_owned() })
+}
+
+/// Lets hwloc load a topology and copies it.
+fn read_tree(builder: TopologyBuilder, origin: &str, sysfs_root: Option<&Path>) -> Result<Tree> {
+    let refused = || Error::topology(origin, refusal());
+    let builder =
+        builder.with_common_type_filter(TypeFilter::KeepStructure).map_err(|_| refused())?;
+    let builder = builder.with_io_type_filter(TypeFilter::KeepImportant).map_err(|_| refused())?;
+    let node = builder.build().map_err(|_| refused())?;
+    let mut tree = Tree::default();
+    let places = read_objects(&node, &mut tree);
+    let locality = |object: &TopologyObject| place_of(object, &places);
+    let pus = tree.nodes.iter().filter(|node| node.kind == Kind::Pu);
+    let largest = pus.filter_map(|node| node.os_index).max().unwrap_or(0);
+    for numa in node.objects_with_type(ObjectType::NUMANode) {
+        tree.numas.push(NumaNode {
+            os_index: os_index(numa).unwrap_or(u32::MAX),
+            subtype: numa.subtype().map(|subtype| subtype.to_string_lossy().into_owned()),
+            bytes: match numa.attributes() {
+                Some(ObjectAttributes::NUMANode(memory)) => {
+                    memory.local_memory().map_or(0, Into::into)
+                }
+                _ => 0,
+            },
+            cpus: numa.cpuset().map(|set| ids_up_to(&set, largest)).unwrap_or_default(),
+            domain: locality(numa),
+        });
+    }
+    tree.hidden_cpus = read_hidden_cpus(&node, &places, largest);
+    let functions = read_functions(&node, &locality, sysfs_root);
+    let os_devices: Vec<OsDevice> = node
+        .objects_with_type(ObjectType::OSDevice)
+        .map(|device| read_os_device(device, &locality))
+        .collect();
+    tree.gpus = gpus_of(&os_devices, &functions);
+    tree.nics = read_nics(&node, &locality);
+    Ok(tree)
+}
+
+/// Copies the CPU side, and returns where each object went, by hwloc's persistent number.
+fn read_objects(node: &hwloc2::Topology, tree: &mut Tree) -> HashMap<u64, ObjectId> {
+    let mut places = HashMap::new();
+    let mut stack = vec![(node.root_object(), None)];
+    while let Some((object, parent)) = stack.pop() {
+        let Some(kind) = kind_of(object.object_type()) else { continue };
+        let id = tree.add(parent, kind, os_index(object));
+        if let Some(ObjectAttributes::Group(group)) = object.attributes() {
+            tree.nodes[id].group =
+                Some(Group { depth: group.depth(), keep: group.merging_prevented() });
+        }
+        places.insert(object.global_persistent_index(), id);
+        let children: Vec<_> = object.normal_children().map(|child| (child, Some(id))).collect();
+        stack.extend(children.into_iter().rev());
+    }
+    places
+}
+
+/// The CPUs that exist but may not be used, each with the innermost object that has it.
+fn read_hidden_cpus(
+    node: &hwloc2::Topology,
+    places: &HashMap<u64, ObjectId>,
+    largest: u32,
+) -> Vec<(u32, ObjectId)> {
+    let hidden = |object: &TopologyObject| match (object.cpuset(), object.complete_cpuset()) {
+        (Some(usable), Some(all)) => &ids_up_to(&all, largest) - &ids_up_to(&usable, largest),
+        _ => CpuSet::new(),
+    };
+    let mut innermost = Vec::new();
+    let mut stack = vec![node.root_object()];
+    while let Some(object) = stack.pop() {
+        let mut own = hidden(object);
+        if own.is_empty() {
+            continue;
+        }
+        for child in object.normal_children() {
+            own = &own - &hidden(child);
+            stack.push(child);
+        }
+        let place = place_of(object, places);
+        innermost.extend(own.iter().map(|cpu| (cpu, place)));
+    }
+    innermost
+}
+
+fn kind_of(object_type: ObjectType) -> Option<Kind> {
+    Some(match object_type {
+        ObjectType::Machine => Kind::Machine,
+        ObjectType::Group => Kind::Group,
+        ObjectType::Package => Kind::Package,
+        ObjectType::Die => Kind::Die,
+        ObjectType::L5Cache => Kind::L5,
+        ObjectType::L4Cache => Kind::L4,
+        ObjectType::L3Cache => Kind::L3,
+        ObjectType::L3ICache => Kind::L3i,
+        ObjectType::L2Cache => Kind::L2,
+        ObjectType::L2ICache => Kind::L2i,
+        ObjectType::L1Cache => Kind::L1,
+        ObjectType::L1ICache => Kind::L1i,
+        ObjectType::Core => Kind::Core,
+        ObjectType::PU => Kind::Pu,
+        _ => return None,
+    })
+}
+
+/// The closest copied object at or above `object`.
+fn place_of(object: &TopologyObject, places: &HashMap<u64, ObjectId>) -> ObjectId {
+    std::iter::once(object)
+        .chain(object.ancestors())
+        .find_map(|object| places.get(&object.global_persistent_index()).copied())
+        .unwrap_or(0)
+}
+
+fn os_index(object: &TopologyObject) -> Option<u32> {
+    object.os_index().and_then(|index| u32::try_from(index).ok())
+}
+
+/// The members of a set up to the largest CPU there is: hwloc's sets can be infinite.
+fn ids_up_to(set: &hwloc2::cpu::cpuset::CpuSet, largest: u32) -> CpuSet {
+    let mut ids = Vec::new();
+    // A plain loop, as it stops at the first end: asked once more, hwlocality's iterator starts over,
+    // although it says of itself that it is fused.
+    for index in set.iter_set() {
+        match u32::try_from(usize::from(index)) {
+            Ok(id) if id <= largest => ids.push(id),
+            _ => break,
+        }
+    }
+    ids.into_iter().collect()
+}
+
+fn pci_attributes(object: &TopologyObject) -> Option<&PCIDeviceAttributes> {
+    match object.attributes() {
+        Some(ObjectAttributes::PCIDevice(pci)) => Some(pci),
+        _ => None,
+    }
+}
+
+fn pci_address(pci: &PCIDeviceAttributes) -> PciAddress {
+    let domain = pci.domain().into();
+    PciAddress { domain, bus: pci.bus_id(), device: pci.bus_device(), function: pci.function() }
+}
+
+/// The PCI function that a device belongs to.
+fn function_of(device: &TopologyObject) -> Option<PciAddress> {
+    device.ancestors().find_map(pci_attributes).map(pci_address)
+}
+
+fn info(object: &TopologyObject, keys: &[&str]) -> Option<String> {
+    keys.iter().find_map(|key| object.info(key)).map(|value| value.to_string_lossy().into_owned())
+}
+
+fn name(object: &TopologyObject) -> String {
+    object.name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn read_os_device(
+    device: &TopologyObject,
+    locality: &impl Fn(&TopologyObject) -> ObjectId,
+) -> OsDevice {
+    OsDevice {
+        name: name(device),
+        model: info(device, &["GPUModel", "LevelZeroDeviceName"]),
+        uuid: info(device, &["NVIDIAUUID", "AMDUUID", "LevelZeroUUID"]),
+        pci: function_of(device),
+        locality: locality(device),
+    }
+}
+
+fn read_functions(
+    node: &hwloc2::Topology,
+    locality: &impl Fn(&TopologyObject) -> ObjectId,
+    sysfs_root: Option<&Path>,
+) -> Vec<PciFunction> {
+    let functions = node.objects_with_type(ObjectType::PCIDevice);
+    functions
+        .filter_map(|object| {
+            let pci = pci_attributes(object)?;
+            let address = pci_address(pci);
+            let has_renderer = object.io_children().any(|device| {
+                let is_coprocessor = matches!(device.attributes(), Some(ObjectAttributes::OSDevice(os)) if os.device_type() == OSDeviceType::CoProcessor);
+                is_coprocessor || name(device).starts_with("renderD")
+            });
+            Some(PciFunction {
+                address,
+                vendor_id: pci.vendor_id(),
+                device_id: pci.device_id(),
+                class_id: pci.class_id(),
+                model: info(object, &["PCIDevice"]),
+                computes: has_renderer || sysfs_root.is_some_and(|root| has_render_node(root, address)),
+                locality: locality(object),
+            })
+        })
+        .collect()
+}
+
+/// Whether the kernel has a render node for a PCI function. hwloc, told to keep what is important,
+/// leaves these nodes out on a live machine.
+fn has_render_node(root: &Path, address: PciAddress) -> bool {
+    let nodes = fs::read_dir(root.join(format!("sys/bus/pci/devices/{address}/drm")));
+    nodes.is_ok_and(|nodes| {
+        nodes.flatten().any(|node| node.file_name().to_string_lossy().starts_with("renderD"))
+    })
+}
+
+/// Network cards that programs open by themselves: OpenFabrics devices, and the network devices of
+/// Slingshot and BXI.
+fn read_nics(node: &hwloc2::Topology, locality: &impl Fn(&TopologyObject) -> ObjectId) -> Vec<Nic> {
+    let is_nic = |device: &&TopologyObject| {
+        let Some(ObjectAttributes::OSDevice(attributes)) = device.attributes() else {
+            return false;
+        };
+        match attributes.device_type() {
+            OSDeviceType::OpenFabrics => true,
+            OSDeviceType::Network => device
+                .subtype()
+                .is_some_and(|subtype| matches!(subtype.to_bytes(), b"Slingshot" | b"BXI")),
+            _ => false,
+        }
+    };
+    let devices = node.objects_with_type(ObjectType::OSDevice);
+    devices
+        .filter(is_nic)
+        .map(|device| Nic {
+            name: name(device),
+            pci: function_of(device),
+            locality: locality(device),
+        })
+        .collect()
+}

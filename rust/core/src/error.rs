@@ -1,0 +1,65 @@
+//! Everything that can go wrong, with the fields that a caller may want to look at.
+
+use crate::CpuSet;
+
+/// The error type of this crate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A parameter has a value that is not legal.
+    #[error("{parameter}={value} is not legal: {legal}")]
+    InvalidParameter {
+        /// The name of the parameter, as users write it.
+        parameter: &'static str,
+        /// The value that was given, as users would write it.
+        value: String,
+        /// What is legal, and what to do.
+        legal: String,
+    },
+    /// A topology could not be read or discovered.
+    #[error("cannot use the topology {origin}: {reason}")]
+    Topology {
+        /// What was read: a path, a synthetic text, this machine; with the variable it came from.
+        origin: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// A device lacks what was asked of it.
+    #[error("GPU {device} has no {identity}: {advice}")]
+    Device {
+        /// The device, by its name.
+        device: String,
+        /// What it lacks.
+        identity: &'static str,
+        /// What to do.
+        advice: String,
+    },
+    /// The kernel did not bind as asked. Everything was put back.
+    #[error("cannot bind to CPUs {wanted}: {reason}")]
+    Affinity {
+        /// The CPUs that were asked for.
+        wanted: CpuSet,
+        /// Those of them that could not be had; empty where none can be named.
+        refused: CpuSet,
+        /// The kernel's error number, if it gave one.
+        errno: Option<i32>,
+        /// What happened, and what to do.
+        reason: String,
+    },
+}
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn parameter(
+        parameter: &'static str,
+        value: impl ToString,
+        legal: impl Into<String>,
+    ) -> Self {
+        Self::InvalidParameter { parameter, value: value.to_string(), legal: legal.into() }
+    }
+
+    pub(crate) fn topology(origin: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Topology { origin: origin.into(), reason: reason.into() }
+    }
+}

@@ -1,0 +1,28 @@
+//! The core of mpibind: what a node looks like, where its tasks go, and putting them there.
+//!
+//! ```text
+//! hwloc --discover--> Topology --map--> Mapping --+--> affinity
+//!                                                 +--> env
+//! ```
+//!
+//! [`discover`] and [`affinity`] touch the machine. Everything between them is pure: the same input
+//! gives the same answer everywhere, so that the nodes of a big machine are tested on a laptop.
+
+pub mod affinity;
+mod cpuset;
+pub mod devices;
+pub mod discover;
+pub mod env;
+mod error;
+mod map;
+mod mapping;
+mod request;
+mod topology;
+
+pub use cpuset::CpuSet;
+pub use devices::{Gpu, GpuId, Nic, Vendor};
+pub use error::{Error, Result};
+pub use map::map;
+pub use mapping::Mapping;
+pub use request::{MAX_TASKS, MAX_THREADS, Parameters, Request, Restriction, RestrictionKind};
+pub use topology::{Group, Kind, Level, NumaNode, Object, ObjectId, Topology, Tree, TreeNode};

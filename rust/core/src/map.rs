@@ -1,0 +1,394 @@
+//! Where tasks go: memory domains first, then caches, then cores, then hardware threads.
+//!
+//! The idea is that of Edgar A. León, "mpibind: A Memory-Centric Affinity Algorithm for Hybrid
+//! Applications" (MEMSYS 2017). docs/mapping.md tells it at length, with examples.
+//!
+//! Everything is dealt in contiguous blocks ([`Blocks`]): tasks to domains, objects or GPUs to
+//! tasks, or, where there are more tasks than things, tasks to things.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::mapping::{Mapping, MappingBuilder};
+use crate::topology::{Object, ObjectId};
+use crate::{Error, Request, Restriction, RestrictionKind, Result, Topology};
+
+/// Maps tasks to a node.
+///
+/// # Errors
+///
+/// [`Error::InvalidParameter`] for an `smt` that the machine does not have, or a restriction that
+/// leaves no CPU.
+pub fn map(topology: &Arc<Topology>, request: &Request) -> Result<Mapping> {
+    let mut node = Arc::clone(topology);
+    if let Some(with_default_numas) = node.with_default_numas()? {
+        node = Arc::new(with_default_numas);
+    }
+    if request.smt > node.smt_width() {
+        let width = node.smt_width();
+        let legal = format!(
+            "it must be 0 to {width}, as this machine's cores have {width} hardware threads"
+        );
+        return Err(Error::parameter("smt", request.smt, legal));
+    }
+    if let Some(restriction) = &request.restriction {
+        node = Arc::new(restrict(&node, restriction)?);
+    }
+    let mut mapper = Mapper::new(node, request);
+    if request.greedy && request.ntasks < mapper.domains.len() {
+        mapper.map_greedily();
+    } else {
+        mapper.map_by_hierarchy();
+    }
+    Ok(mapper.finish())
+}
+
+fn restrict(node: &Topology, restriction: &Restriction) -> Result<Topology> {
+    let ids = &restriction.ids;
+    let (legal_ids, what, restricted) = match restriction.kind {
+        RestrictionKind::Cpu => (node.cpus(), "CPUs", node.restricted_to_cpus(ids)),
+        RestrictionKind::Mem => {
+            let numas = node.numas().iter().map(|numa| numa.os_index).collect();
+            (numas, "NUMA nodes", node.restricted_to_numas(ids))
+        }
+    };
+    restricted.map_err(|_| {
+        let legal = format!(
+            "none of these ids leaves a CPU; the {what} that can have tasks are {legal_ids}"
+        );
+        Error::parameter("restrict_ids", format!("\"{ids}\""), legal)
+    })
+}
+
+/// `items` things dealt to `hands` in contiguous blocks, the first ones one larger.
+struct Blocks {
+    items: usize,
+    hands: usize,
+}
+
+impl Blocks {
+    fn block(&self, hand: usize) -> Range<usize> {
+        let (size, extra) = (self.items / self.hands, self.items % self.hands);
+        let start = hand * size + hand.min(extra);
+        start..start + size + usize::from(hand < extra)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        (0..self.hands).map(|hand| self.block(hand))
+    }
+}
+
+/// Deals things to tasks: contiguous blocks of things, or, if there are fewer than tasks,
+/// contiguous blocks of tasks that share one. Calls `give(thing, task)`.
+fn deal(things: usize, tasks: usize, mut give: impl FnMut(usize, usize)) {
+    if things >= tasks {
+        for (task, block) in (Blocks { items: things, hands: tasks }).iter().enumerate() {
+            block.for_each(|thing| give(thing, task));
+        }
+    } else if things > 0 {
+        for (thing, block) in (Blocks { items: tasks, hands: things }).iter().enumerate() {
+            block.for_each(|task| give(thing, task));
+        }
+    }
+}
+
+/// A memory domain and the tasks that it got.
+struct Domain {
+    object: ObjectId,
+    pus: Range<usize>,
+    tasks: Range<usize>,
+}
+
+struct Mapper<'a> {
+    node: Arc<Topology>,
+    request: &'a Request,
+    /// One per NUMA node, in logical order.
+    domains: Vec<Domain>,
+    builder: MappingBuilder,
+    /// GPUs by task.
+    gpus: Vec<Vec<usize>>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Mapper<'a> {
+    fn new(node: Arc<Topology>, request: &'a Request) -> Self {
+        let domains = node.numas().iter().map(|numa| {
+            let pus = node.objects()[numa.domain].pus.clone();
+            Domain { object: numa.domain, pus, tasks: 0..0 }
+        });
+        Self {
+            domains: domains.collect(),
+            request,
+            builder: MappingBuilder::new(request.ntasks, node.pus().len()),
+            gpus: vec![Vec::new(); request.ntasks],
+            warnings: Vec::new(),
+            node,
+        }
+    }
+
+    fn finish(self) -> Mapping {
+        self.builder.finish(self.node, self.gpus, self.warnings)
+    }
+
+    /// Fewer tasks than domains: each takes several, with all that is in them.
+    fn map_greedily(&mut self) {
+        let Request { ntasks, nthreads, smt, .. } = *self.request;
+        if smt > 0 {
+            self.warnings.push(format!(
+                "smt={smt} is not applied: {ntasks} tasks on {} NUMA domains take whole domains (greedy); \
+                 give greedy=False to place them by core",
+                self.domains.len()
+            ));
+        }
+        let blocks = Blocks { items: self.domains.len(), hands: ntasks };
+        for (task, block) in blocks.iter().enumerate() {
+            let mut cpus = Vec::new();
+            for domain in &mut self.domains[block] {
+                domain.tasks = task..task + 1;
+                cpus.extend_from_slice(&self.node.pus()[domain.pus.clone()]);
+            }
+            cpus.sort_unstable();
+            let threads = if nthreads > 0 { nthreads } else { cpus.len() };
+            self.builder.push(&cpus, threads);
+        }
+        for domain in &self.domains {
+            for gpu in self.gpus_inside(domain.object) {
+                self.gpus[domain.tasks.start].push(gpu);
+            }
+        }
+        self.deal_gpus_above_domains();
+    }
+
+    /// Tasks spread over domains, then over the objects of the level that has enough of them.
+    fn map_by_hierarchy(&mut self) {
+        let shares = largest_remainder(self.request.ntasks, &self.weights());
+        let mut first = 0;
+        for (index, share) in shares.into_iter().enumerate() {
+            self.domains[index].tasks = first..first + share;
+            first += share;
+            if share > 0 {
+                self.map_domain(index);
+                let Domain { object, ref tasks, .. } = self.domains[index];
+                let tasks = tasks.clone();
+                let near = self.gpus_inside(object);
+                deal(near.len(), share, |gpu, task| self.gpus[tasks.start + task].push(near[gpu]));
+            }
+        }
+        self.deal_gpus_above_domains();
+    }
+
+    /// What each domain weighs when tasks are spread: its GPUs, or its CPUs.
+    fn weights(&self) -> Vec<u64> {
+        if self.request.gpu_optim {
+            let mut weights = vec![0; self.domains.len()];
+            for gpu in self.node.gpus().iter() {
+                let around = &self.node.objects()[gpu.locality].pus;
+                // Domains follow one another; those that touch the GPU's surroundings are a run,
+                // except where memory hangs at several heights of the tree.
+                for (weight, domain) in weights.iter_mut().zip(&self.domains) {
+                    *weight +=
+                        u64::from(domain.pus.start < around.end && around.start < domain.pus.end);
+                }
+            }
+            if weights.iter().any(|weight| *weight > 0) {
+                return weights;
+            }
+        }
+        self.domains.iter().map(|domain| domain.pus.len() as u64).collect()
+    }
+
+    /// Gives the tasks of one domain their CPUs and threads.
+    fn map_domain(&mut self, index: usize) {
+        let node = Arc::clone(&self.node);
+        let domain = &self.domains[index];
+        let ntasks = domain.tasks.len();
+        let smt_width = node.smt_width();
+        let smt = self.request.smt;
+        // Where the domain is a single core or less, what is inside it is its hardware threads.
+        let mut core_depth = node.core_depth();
+        if node.objects_inside(core_depth, &domain.pus).is_empty() {
+            core_depth = node.levels().len() - 1;
+        }
+        let cores = node.objects_inside(core_depth, &domain.pus);
+        let threads = match self.request.nthreads {
+            0 => {
+                let count = match smt {
+                    0 | 1 if smt < smt_width => cores.len(),
+                    _ if smt >= smt_width => domain.pus.len(),
+                    _ => cores.len() * smt,
+                };
+                (count / ntasks).max(1)
+            }
+            given => given,
+        };
+        let workers = threads as u64 * ntasks as u64;
+        let first_depth =
+            if smt > 0 { core_depth } else { node.depth(domain.object).min(core_depth) };
+        let (objects, depth) = (first_depth..core_depth)
+            .map(|depth| (node.objects_inside(depth, &domain.pus), depth))
+            .find(|(objects, _)| objects.len() as u64 >= workers)
+            .unwrap_or((cores, core_depth));
+        let cpus_per_object = if smt > 0 {
+            smt
+        } else if depth < core_depth {
+            1
+        } else {
+            workers.div_ceil(objects.len().max(1) as u64).clamp(1, smt_width as u64) as usize
+        };
+        self.share_objects(objects, cpus_per_object, ntasks, threads);
+    }
+
+    /// Deals objects to tasks, or tasks to objects; each object stands for its first few CPUs.
+    fn share_objects(
+        &mut self,
+        objects: &[Object],
+        cpus_per_object: usize,
+        ntasks: usize,
+        threads: usize,
+    ) {
+        let mut contribution = Contribution {
+            node: Arc::clone(&self.node),
+            count: cpus_per_object,
+            sorted: Vec::new(),
+        };
+        let mut cpus = Vec::new();
+        if objects.len() >= ntasks {
+            for block in (Blocks { items: objects.len(), hands: ntasks }).iter() {
+                cpus.clear();
+                for object in &objects[block] {
+                    cpus.extend_from_slice(contribution.of(object));
+                }
+                cpus.sort_unstable();
+                self.builder.push(&cpus, threads);
+            }
+            return;
+        }
+        for (object, tasks) in
+            objects.iter().zip((Blocks { items: ntasks, hands: objects.len() }).iter())
+        {
+            let offered = contribution.of(object);
+            if offered.len() >= tasks.len() {
+                for block in (Blocks { items: offered.len(), hands: tasks.len() }).iter() {
+                    self.builder.push(&offered[block], threads);
+                }
+            } else {
+                for (cpu, sharers) in
+                    (Blocks { items: tasks.len(), hands: offered.len() }).iter().enumerate()
+                {
+                    sharers.for_each(|_| self.builder.push(&offered[cpu..=cpu], threads));
+                }
+            }
+        }
+    }
+
+    /// The GPUs in the subtree of a domain, in device order.
+    fn gpus_inside(&self, domain: ObjectId) -> Vec<usize> {
+        let gpus = self.node.gpus().iter().enumerate();
+        gpus.filter(|(_, gpu)| self.node.is_inside(gpu.locality, domain))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// GPUs that hang above every domain go to the tasks below their place that have none yet,
+    /// or, if all have one, to all tasks there. Inner places come before outer ones, so that what
+    /// hangs at the machine reaches those that a package's GPUs have not.
+    fn deal_gpus_above_domains(&mut self) {
+        let node = Arc::clone(&self.node);
+        let is_above = |place: ObjectId| {
+            !self.domains.iter().any(|domain| node.is_inside(place, domain.object))
+        };
+        let mut places: Vec<ObjectId> =
+            node.gpus().iter().map(|gpu| gpu.locality).filter(|place| is_above(*place)).collect();
+        // Objects are numbered from the outside in; a stable sort keeps the device order.
+        places.sort_by_key(|place| std::cmp::Reverse(node.depth(*place)));
+        let mut done = Vec::new();
+        for place in places {
+            if done.contains(&place) {
+                continue;
+            }
+            done.push(place);
+            let gpus: Vec<usize> =
+                (0..node.gpus().len()).filter(|gpu| node.gpus()[*gpu].locality == place).collect();
+            let mut tasks: Vec<usize> = (self.domains.iter())
+                .filter(|domain| node.is_inside(domain.object, place))
+                .flat_map(|domain| domain.tasks.clone())
+                .collect();
+            // In a greedy mapping several domains have the same task.
+            tasks.dedup();
+            let without: Vec<usize> =
+                tasks.iter().copied().filter(|task| self.gpus[*task].is_empty()).collect();
+            if !without.is_empty() {
+                tasks = without;
+            }
+            if !tasks.is_empty() {
+                deal(gpus.len(), tasks.len(), |gpu, task| self.gpus[tasks[task]].push(gpus[gpu]));
+            }
+        }
+        self.gpus.iter_mut().for_each(|gpus| gpus.sort_unstable());
+    }
+}
+
+/// The CPUs that stand for an object: its first ones by OS index.
+struct Contribution {
+    node: Arc<Topology>,
+    count: usize,
+    sorted: Vec<u32>,
+}
+
+impl Contribution {
+    fn of(&mut self, object: &Object) -> &[u32] {
+        let pus = &self.node.pus()[object.pus.clone()];
+        self.sorted.clear();
+        if self.count == 1 {
+            self.sorted.extend(pus.iter().min());
+        } else {
+            self.sorted.extend_from_slice(pus);
+            self.sorted.sort_unstable();
+            self.sorted.truncate(self.count);
+        }
+        &self.sorted
+    }
+}
+
+/// Shares `total` in proportion to `weights`; what does not divide goes to the largest remainders,
+/// ties to the front. The weights are not all zero.
+fn largest_remainder(total: usize, weights: &[u64]) -> Vec<usize> {
+    let sum: u128 = weights.iter().map(|weight| u128::from(*weight)).sum::<u128>().max(1);
+    let exact = |weight: &u64| total as u128 * u128::from(*weight);
+    let mut shares: Vec<usize> =
+        weights.iter().map(|weight| (exact(weight) / sum) as usize).collect();
+    let left = total - shares.iter().sum::<usize>();
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(exact(&weights[*index]) % sum));
+    for index in order.into_iter().take(left) {
+        shares[index] += 1;
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_everything_once_and_differ_by_one() {
+        for items in 0..20 {
+            for hands in 1..20 {
+                let blocks: Vec<_> = (Blocks { items, hands }).iter().collect();
+                let flat: Vec<usize> = blocks.iter().cloned().flatten().collect();
+                assert_eq!(flat, (0..items).collect::<Vec<_>>());
+                assert!(blocks.windows(2).all(|pair| pair[0].len() >= pair[1].len()));
+                assert!(blocks[0].len() - blocks[hands - 1].len() <= 1);
+            }
+        }
+    }
+
+    #[test]
+    fn remainders_go_to_the_largest_then_to_the_first() {
+        assert_eq!(largest_remainder(4, &[2, 0]), [4, 0]);
+        assert_eq!(largest_remainder(3, &[1, 1]), [2, 1]);
+        assert_eq!(largest_remainder(5, &[16, 48]), [1, 4]);
+        assert_eq!(largest_remainder(7, &[10, 20, 10]), [2, 3, 2]);
+        assert_eq!(largest_remainder(1, &[0, 0, 5]), [0, 0, 1]);
+    }
+}
