@@ -5,6 +5,8 @@ use std::ops::{BitAnd, BitOr, RangeInclusive, Sub};
 
 use range_set_blaze::RangeSetBlaze;
 
+use crate::Error;
+
 /// A set of ids: CPUs or NUMA nodes by OS index.
 ///
 /// It is kept as disjoint ranges, so `0-4294967295` costs no more than `0`.
@@ -35,6 +37,18 @@ impl CpuSet {
             return Err("is empty".into());
         }
         text.split(',').map(parse_item).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Reads the list that a parameter holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] that names the parameter and says how a list looks.
+    pub fn parse_parameter(parameter: &'static str, text: &str) -> Result<Self, Error> {
+        Self::parse(text).map_err(|reason| {
+            let legal = format!("the list {reason}; write ids and ranges such as \"0-3,8\"");
+            Error::parameter(parameter, format!("{text:?}"), legal)
+        })
     }
 
     /// Adds every id of a range.

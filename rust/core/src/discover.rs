@@ -43,8 +43,9 @@ pub struct Discovered {
 /// The largest file that is read. Files of real machines, the biggest included, have a few megabytes.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
-/// The most objects that a synthetic text may ask for at its innermost level.
-const MAX_SYNTHETIC: u64 = 1 << 20;
+/// How much work a synthetic text may be for hwloc, whose time to build a machine grows with the
+/// square of its CPUs times the widest level: enough for 131,072 CPUs in cores of 64, half a minute.
+const MAX_SYNTHETIC_WORK: u64 = 1 << 40;
 
 /// Reads or discovers a topology.
 ///
@@ -57,14 +58,14 @@ pub fn discover(source: Source<'_>) -> Result<Discovered> {
         env::var_os(name).filter(|value| !value.is_empty()).map(|value| (name, value))
     };
     match source {
-        Source::Xml(path) => from_xml(path, format!("{path:?}")),
+        Source::Xml(path) => from_xml(path, &format!("{path:?}")),
         Source::Synthetic { text, gpus } => from_synthetic(text, gpus, format!("{text:?}")),
         Source::Here => {
             if let Some((name, path)) =
                 variable("MPIBIND_TOPOFILE").or_else(|| variable("HWLOC_XMLFILE"))
             {
                 let origin = format!("{path:?} (from {name})");
-                from_xml(Path::new(&path), origin)
+                from_xml(Path::new(&path), &origin)
             } else if let Some((name, text)) = variable("HWLOC_SYNTHETIC") {
                 let text = text.to_string_lossy();
                 from_synthetic(&text, &[], format!("{text:?} (from {name})"))
@@ -97,16 +98,17 @@ fn from_this_machine() -> Result<Discovered> {
     load(TopologyBuilder::new(), &origin, Some(root.as_deref().unwrap_or(Path::new("/"))))
 }
 
-fn from_xml(path: &Path, origin: String) -> Result<Discovered> {
-    let text = read_text(path).map_err(|reason| Error::topology(&origin, reason))?;
-    check_xml(&text).map_err(|reason| Error::topology(&origin, reason))?;
+fn from_xml(path: &Path, origin: &str) -> Result<Discovered> {
+    let text = read_text(path).map_err(|reason| Error::topology(origin, reason))?;
+    check_xml(&text).map_err(|reason| Error::topology(origin, reason))?;
     let builder =
-        TopologyBuilder::new().from_xml(&text).map_err(|_| Error::topology(&origin, refusal()))?;
-    load(builder, &origin, None)
+        TopologyBuilder::new().from_xml(&text).map_err(|_| Error::topology(origin, refusal()))?;
+    load(builder, origin, None)
 }
 
 fn read_text(path: &Path) -> std::result::Result<String, String> {
-    let metadata = fs::metadata(path).map_err(|error| format!("it cannot be opened ({error})"))?;
+    let metadata =
+        fs::metadata(path).map_err(|error| format!("it cannot be opened ({})", plain(&error)))?;
     if !metadata.is_file() {
         // Opening a pipe or a device could wait for ever.
         return Err(
@@ -119,11 +121,17 @@ fn read_text(path: &Path) -> std::result::Result<String, String> {
             metadata.len()
         ));
     }
-    let bytes = fs::read(path).map_err(|error| format!("it cannot be read ({error})"))?;
+    let bytes = fs::read(path).map_err(|error| format!("it cannot be read ({})", plain(&error)))?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err("it is empty; write it anew with `lstopo node.xml`".into());
     }
     String::from_utf8(bytes).map_err(|_| "it is not a text in UTF-8, so not hwloc's XML".into())
+}
+
+/// The system's words for an error, without its number.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// Whether a text is whole XML with the root of a topology. libhwloc would find out, too, but some
@@ -163,11 +171,10 @@ fn from_synthetic(text: &str, gpus: &[i64], origin: String) -> Result<Discovered
     if text.trim().is_empty() {
         return Err(nonsense());
     }
-    if synthetic_size(text) > MAX_SYNTHETIC {
-        return Err(Error::topology(
-            &origin,
-            format!("it asks for more than {MAX_SYNTHETIC} objects"),
-        ));
+    if synthetic_work(text) > MAX_SYNTHETIC_WORK {
+        let reason = "it is too big: hwloc would take minutes to build it; \
+                      ask for fewer CPUs, or for more levels with fewer children each";
+        return Err(Error::topology(&origin, reason));
     }
     let builder = TopologyBuilder::new().from_synthetic(text).map_err(|_| nonsense())?;
     let tree = read_tree(builder, &origin, None)?;
@@ -177,8 +184,8 @@ fn from_synthetic(text: &str, gpus: &[i64], origin: String) -> Result<Discovered
     Ok(Discovered { topology: Topology::new(tree, &origin)?, origin })
 }
 
-/// How many objects the innermost level of a synthetic text would have.
-fn synthetic_size(text: &str) -> u64 {
+/// What a synthetic text costs hwloc: the square of the number of CPUs times the widest level.
+fn synthetic_work(text: &str) -> u64 {
     let mut depth = 0;
     // Attributes in parentheses and memory in brackets do not multiply.
     let levels: String = (text.chars())
@@ -197,7 +204,10 @@ fn synthetic_size(text: &str) -> u64 {
         Err(_) if level.len() > 18 => u64::MAX,
         Err(_) => 1,
     };
-    levels.split_whitespace().map(count).fold(1, u64::saturating_mul)
+    let counts: Vec<u64> = levels.split_whitespace().map(count).collect();
+    let cpus = counts.iter().copied().fold(1, u64::saturating_mul);
+    let widest = counts.iter().copied().max().unwrap_or(1);
+    cpus.saturating_mul(cpus).saturating_mul(widest)
 }
 
 /// Hangs GPUs below the NUMA nodes of a tree, numbered in order.

@@ -24,7 +24,7 @@ pub fn variables(
     task: i64,
     options: EnvOptions,
 ) -> Result<Vec<(&'static str, String)>> {
-    let threads = mapping.cpus(task).map(|_| mapping.threads()[task as usize])?;
+    let threads = mapping.nthreads(task)?;
     let mut variables = vec![("OMP_NUM_THREADS", threads.to_string())];
     if options.omp_affinity {
         variables.push(("OMP_PLACES", "threads".into()));
@@ -46,7 +46,7 @@ pub fn variables(
         // GPU first, and Level Zero leaves its order open.
         match vendor {
             Vendor::Nvidia if kind == GpuId::Index => {
-                variables.push(("CUDA_DEVICE_ORDER", "PCI_BUS_ID".into()))
+                variables.push(("CUDA_DEVICE_ORDER", "PCI_BUS_ID".into()));
             }
             Vendor::Intel => variables.push(("ZE_ENABLE_PCI_ID_DEVICE_ORDER", "1".into())),
             _ => {}

@@ -1,5 +1,7 @@
 //! Everything that can go wrong, with the fields that a caller may want to look at.
 
+use std::fmt;
+
 use crate::CpuSet;
 
 /// The error type of this crate.
@@ -53,7 +55,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     pub(crate) fn parameter(
         parameter: &'static str,
-        value: impl ToString,
+        value: impl fmt::Display,
         legal: impl Into<String>,
     ) -> Self {
         Self::InvalidParameter { parameter, value: value.to_string(), legal: legal.into() }

@@ -25,9 +25,9 @@ pub fn map(topology: &Arc<Topology>, request: &Request) -> Result<Mapping> {
         node = Arc::new(with_default_numas);
     }
     if request.smt > node.smt_width() {
-        let width = node.smt_width();
         let legal = format!(
-            "it must be 0 to {width}, as this machine's cores have {width} hardware threads"
+            "it must be 0 to {} (hardware threads per core of this machine, 0 to let mpibind decide)",
+            node.smt_width()
         );
         return Err(Error::parameter("smt", request.smt, legal));
     }

@@ -59,6 +59,11 @@ impl Mapping {
         &self.threads
     }
 
+    /// The threads of one task.
+    pub fn nthreads(&self, task: i64) -> Result<u32> {
+        Ok(self.threads[self.check(task)?])
+    }
+
     /// Indexes of a task's GPUs in the topology's list.
     pub fn gpu_indexes(&self, task: i64) -> Result<&[usize]> {
         Ok(&self.gpus[self.check(task)?])

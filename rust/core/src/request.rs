@@ -101,7 +101,9 @@ impl Request {
         let kind: RestrictionKind = parameters.restrict_type.parse()?;
         let restriction = match parameters.restrict_ids {
             None => None,
-            Some(text) => Some(Restriction { ids: parse_ids(text)?, kind }),
+            Some(text) => {
+                Some(Restriction { ids: CpuSet::parse_parameter("restrict_ids", text)?, kind })
+            }
         };
         Ok(Self {
             ntasks: in_range("ntasks", ntasks, 1, MAX_TASKS, "tasks per node")?,
@@ -138,14 +140,6 @@ fn in_range(parameter: &'static str, value: i64, low: i64, high: i64, what: &str
             Err(Error::parameter(parameter, value, format!("it must be {low} to {high} ({what})")))
         }
     }
-}
-
-fn parse_ids(text: &str) -> Result<CpuSet> {
-    CpuSet::parse(text).map_err(|reason| {
-        let legal =
-            format!("the list {reason}; write ids and ranges such as \"0-3,8\", or leave it out");
-        Error::parameter("restrict_ids", format!("{text:?}"), legal)
-    })
 }
 
 #[cfg(test)]

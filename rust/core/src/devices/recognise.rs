@@ -68,6 +68,7 @@ pub(crate) fn gpus_of(os_devices: &[OsDevice], functions: &[PciFunction]) -> Vec
             locality: device.locality,
         });
     }
+    forget_shared_uuids(&mut gpus);
     let mut others: Vec<_> = functions
         .iter()
         .filter(|function| !owner.contains_key(&function.address))
@@ -93,6 +94,17 @@ pub(crate) fn gpus_of(os_devices: &[OsDevice], functions: &[PciFunction]) -> Vec
         });
     }
     gpus
+}
+
+/// The partitions of a GPU can report one identity, which then names none of them.
+fn forget_shared_uuids(gpus: &mut [Gpu]) {
+    let mut count: HashMap<String, usize> = HashMap::new();
+    for uuid in gpus.iter().filter_map(|gpu| gpu.uuid.clone()) {
+        *count.entry(uuid).or_insert(0) += 1;
+    }
+    for gpu in gpus {
+        gpu.uuid.take_if(|uuid| count[uuid.as_str()] > 1);
+    }
 }
 
 /// Vendor and number of a management library's device: `nvml3`, `rsmi0`, `ze1`. The tiles of an
@@ -180,6 +192,15 @@ mod tests {
             gpus_of(&os_devices, &functions).iter().map(|gpu| (gpu.name(), gpu.index)).collect();
         let expected = [("rsmi1", 1), ("rsmi0", 0), ("0000:02:00.0", 0), ("0000:09:00.0", 1)];
         assert_eq!(names, expected.map(|(name, index)| (name.to_owned(), index)));
+    }
+
+    #[test]
+    fn an_identity_that_several_share_names_none() {
+        let device = |name, uuid: &str| OsDevice { uuid: Some(uuid.into()), ..os_device(name, 4) };
+        let gpus =
+            gpus_of(&[device("rsmi0", "a"), device("rsmi1", "a"), device("rsmi2", "b")], &[]);
+        let uuids: Vec<_> = gpus.iter().map(|gpu| gpu.uuid.as_deref()).collect();
+        assert_eq!(uuids, [None, None, Some("b")]);
     }
 
     #[test]

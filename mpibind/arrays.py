@@ -1,0 +1,68 @@
+"""Mappings as numpy arrays.
+
+Lists of ids are read-only views of the core's bytes. numpy is imported with this module and not
+before.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from mpibind import _core
+
+
+def integers(data: bytes) -> NDArray[np.int32]:
+    """Look at packed 32-bit integers without a copy; the array is read-only, as bytes are."""
+    return np.frombuffer(data, dtype=np.int32)
+
+
+def ids(values: Iterable[int]) -> NDArray[np.int32]:
+    """Make a read-only int32 array."""
+    array = np.fromiter(values, dtype=np.int32)
+    array.flags.writeable = False
+    return array
+
+
+def cpus(core: _core.Mapping) -> list[NDArray[np.int32]]:
+    """CPU ids of each task."""
+    flat, offsets = integers(core.flat_cpus()), core.offsets()
+    bounds = integers(offsets).tolist()
+    return [flat[start:end] for start, end in pairwise(bounds)]
+
+
+def _task_of_each_cpu(core: _core.Mapping) -> NDArray[np.intp]:
+    counts = np.diff(integers(core.offsets()))
+    return np.repeat(np.arange(core.ntasks), counts)
+
+
+def cpu_matrix(core: _core.Mapping) -> NDArray[np.bool_]:
+    """Which task has which CPU: (tasks, CPUs of the node)."""
+    columns = integers(core.node_cpus())
+    matrix = np.zeros((core.ntasks, columns.size), dtype=np.bool_)
+    matrix[_task_of_each_cpu(core), np.searchsorted(columns, integers(core.flat_cpus()))] = True
+    return matrix
+
+
+def numa_matrix(core: _core.Mapping) -> NDArray[np.bool_]:
+    """Which task has CPUs of which NUMA node: (tasks, NUMA nodes in logical order)."""
+    flat, tasks, numas = integers(core.flat_cpus()), _task_of_each_cpu(core), core.numa_cpus()
+    matrix = np.zeros((core.ntasks, len(numas)), dtype=np.bool_)
+    for column, data in enumerate(numas):
+        matrix[tasks[np.isin(flat, integers(data))], column] = True
+    return matrix
+
+
+def gpu_matrix(core: _core.Mapping) -> NDArray[np.bool_]:
+    """Which task has which GPU: (tasks, GPUs of the node in device order)."""
+    matrix = np.zeros((core.ntasks, core.ngpus), dtype=np.bool_)
+    for task in range(core.ntasks):
+        matrix[task, core.gpu_places(task)] = True
+    return matrix

@@ -1,0 +1,170 @@
+"""The answer: where the tasks of a node go."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mpibind import _core
+
+
+class Task(NamedTuple):
+    """What one task got."""
+
+    cpus: NDArray[np.int32]
+    """OS ids of its CPUs, rising; read-only."""
+    nthreads: int
+    gpus: tuple[str, ...]
+
+
+class Mapping:
+    """Where the tasks of a node go: a sequence of `Task`, made by `Topology.map`.
+
+    Examples
+    --------
+    >>> import mpibind
+    >>> m = mpibind.Topology.from_synthetic("numa:2 core:4 pu:1", gpus=[1, 1]).map(4)
+    >>> len(m), m[3].cpus.tolist(), m[3].nthreads, m[3].gpus
+    (4, [6, 7], 2, ('1',))
+    >>> m.cpu_matrix.sum(axis=0).tolist()
+    [1, 1, 1, 1, 1, 1, 1, 1]
+    >>> m.env(3)
+    {'OMP_NUM_THREADS': '2', 'VISIBLE_DEVICES': '1'}
+    """
+
+    def __init__(self, core: _core.Mapping, gpu_ids: str = "index") -> None:
+        self._core = core
+        self._gpu_ids = gpu_ids
+        self._gpus = [tuple(core.gpus(task, gpu_ids)) for task in range(core.ntasks)]
+        for warning in core.warnings:
+            # The caller of Topology.map(), which is the caller of this.
+            warnings.warn(warning, UserWarning, stacklevel=3)
+
+    @property
+    def cpus(self) -> list[NDArray[np.int32]]:
+        """OS ids of each task's CPUs, rising: one int32 array a task, read-only, no copies."""
+        from mpibind import arrays
+
+        return arrays.cpus(self._core)
+
+    @property
+    def nthreads(self) -> NDArray[np.int32]:
+        """Threads of each task: int32, shape (tasks,), read-only."""
+        from mpibind import arrays
+
+        return arrays.integers(self._core.threads())
+
+    @property
+    def gpus(self) -> list[tuple[str, ...]]:
+        """Names of each task's GPUs, of the kind that was asked for."""
+        return list(self._gpus)
+
+    @property
+    def cpu_ids(self) -> NDArray[np.int32]:
+        """OS ids of all CPUs of the node, rising: the columns of `cpu_matrix`."""
+        from mpibind import arrays
+
+        return arrays.integers(self._core.node_cpus())
+
+    @property
+    def cpu_matrix(self) -> NDArray[np.bool_]:
+        """Which task has which CPU: bool, shape (tasks, CPUs), columns as in `cpu_ids`.
+
+        Sums over tasks show CPUs that are shared (2 and more) or idle (0).
+        """
+        from mpibind import arrays
+
+        return arrays.cpu_matrix(self._core)
+
+    @property
+    def numa_matrix(self) -> NDArray[np.bool_]:
+        """Which task has CPUs of which NUMA node: bool, shape (tasks, NUMA nodes).
+
+        Columns are in logical order.
+        """
+        from mpibind import arrays
+
+        return arrays.numa_matrix(self._core)
+
+    @property
+    def gpu_matrix(self) -> NDArray[np.bool_]:
+        """Which task has which GPU: bool, shape (tasks, GPUs), in device order."""
+        from mpibind import arrays
+
+        return arrays.gpu_matrix(self._core)
+
+    def env(self, task: int, *, omp_affinity: bool = False) -> dict[str, str]:
+        """Return the variables that make a program use what a task got; nothing is set.
+
+        Parameters
+        ----------
+        task : int
+            The task, from 0.
+        omp_affinity : bool
+            Also pin OpenMP's threads (``OMP_PLACES``, ``OMP_PROC_BIND``).
+
+        Raises
+        ------
+        InvalidParameterError
+            If there is no such task.
+        """
+        return dict(self._core.env(task, omp_affinity, self._gpu_ids == "uuid"))
+
+    def apply(self, task: int) -> _core.SavedAffinity:
+        """Bind every thread of this process to a task's CPUs.
+
+        Parameters
+        ----------
+        task : int
+            The task, from 0.
+
+        Returns
+        -------
+        SavedAffinity
+            The CPUs from before; its ``restore()`` goes back to them.
+
+        Raises
+        ------
+        InvalidParameterError
+            If there is no such task.
+        AffinityError
+            If this machine does not have the CPUs, or the process may not use them; nothing is
+            bound then.
+        """
+        from mpibind import _core
+
+        return _core.bind(self._core.cpus(task))
+
+    def __len__(self) -> int:
+        return self._core.ntasks
+
+    def __getitem__(self, task: int) -> Task:
+        from mpibind import arrays
+
+        index = range(len(self))[task]  # negative ones count from the end; IndexError beyond
+        cpus = arrays.ids(self._core.cpus(index))
+        return Task(cpus, self._core.nthreads(index), self._gpus[index])
+
+    def __iter__(self) -> Iterator[Task]:
+        return (self[task] for task in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self._core == other._core and self._gpus == other._gpus
+
+    __hash__ = None  # type: ignore[assignment]  # equal by value, like a list
+
+    def __str__(self) -> str:
+        from mpibind import text
+
+        return text.mapping(self._core, self._gpus)
+
+    def __repr__(self) -> str:
+        return f"<Mapping of {len(self)} tasks>"

@@ -1,0 +1,64 @@
+"""What this package prints, as plain text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from mpibind import _core
+    from mpibind.binding import Binding
+    from mpibind.topology import Topology
+
+
+def task(core: _core.Mapping, number: int, gpus: Iterable[str]) -> str:
+    """One task of a mapping, in the classic library's form."""
+    nthreads, cpus = core.nthreads(number), core.cpus_text(number)
+    return f"mpibind: task {number:2d} nths {nthreads:2d} gpus {','.join(gpus)} cpus {cpus}"
+
+
+def mapping(core: _core.Mapping, gpus: Sequence[Iterable[str]]) -> str:
+    """All tasks of a mapping, one a line."""
+    return "\n".join(task(core, number, names) for number, names in enumerate(gpus))
+
+
+def binding(bound: Binding) -> str:
+    """One rank and what it is bound to."""
+    place = f"{bound.rank}/{bound.size}: lrank {bound.local_rank}/{bound.local_size}"
+    share = f"nths {bound.nthreads} gpus {list(bound.gpus)} cpus {list(bound.cpu_list)}"
+    return f"{bound.hostname} task {place} {share}"
+
+
+def variables(values: Mapping[str, Sequence[str]]) -> str:
+    """Variables with the value for each task."""
+    lines = []
+    for name, by_task in values.items():
+        lines.append(f"{name}:")
+        lines += [f"  [{number}]: {value}" for number, value in enumerate(by_task)]
+    return "\n".join(lines)
+
+
+def memory(size: float) -> str:
+    """A size in bytes with a unit that people read."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def topology(node: Topology) -> str:
+    """A node: its levels, then a line for each NUMA node, GPU and network card."""
+    levels = " > ".join(f"{count} {kind}" for kind, count in node._core.levels)
+    lines = [f"{node.origin}: {node.npus} CPUs {node.cpus}", f"  levels: {levels}"]
+    for numa in node.numas:
+        kind = f" {numa.subtype}" if numa.subtype else ""
+        size = f" {memory(numa.memory)}" if numa.memory else ""
+        lines.append(f"  NUMA node {numa.os_index}:{kind}{size} cpus {numa.cpus or 'none'}")
+    for gpu in node.gpus:
+        known = [gpu.vendor, gpu.model, gpu.pci if gpu.pci != gpu.name else None, gpu.uuid]
+        lines.append(f"  GPU {gpu.index}: {gpu.name} ({', '.join(part for part in known if part)})")
+    for nic in node.nics:
+        lines.append(f"  NIC {nic.name}" + (f" ({nic.pci})" if nic.pci else ""))
+    return "\n".join(lines)

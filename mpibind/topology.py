@@ -1,0 +1,270 @@
+"""Nodes to map tasks to: this machine, recorded ones and invented ones."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from mpibind import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mpibind.mapping import Mapping
+
+
+class Gpu(NamedTuple):
+    """A GPU, or one partition of a GPU that is cut into several."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks a GPU for
+    """Number among the GPUs of its vendor, as the vendor's tools count."""
+    vendor: str
+    """``NVIDIA``, ``AMD``, ``Intel`` or ``unknown``."""
+    name: str
+    """OS device (``nvml0``), or PCI address where there is none."""
+    model: str | None
+    """What it is sold as, if known."""
+    uuid: str | None
+    """Its identity across reboots and machines, if known."""
+    pci: str | None
+    """PCI address such as ``0000:3b:00.0``."""
+
+
+class Nic(NamedTuple):
+    """A network card that programs open by themselves (OpenFabrics, Slingshot, BXI)."""
+
+    name: str
+    """OS device, such as ``mlx5_0``."""
+    pci: str | None
+    """PCI address."""
+
+
+class NumaNode(NamedTuple):
+    """A memory domain."""
+
+    os_index: int
+    """What ``numactl`` and ``restrict_type="mem"`` call it."""
+    subtype: str | None
+    """The kind of memory (``HBM``, ``MCDRAM``, ``GPUMemory``), where the system names it."""
+    memory: int
+    """Size in bytes; 0 if not known."""
+    cpus: str
+    """The CPUs (OS ids) that it is local to, as a list in text; empty for memory without."""
+
+
+class Topology:
+    """The hardware of one node.
+
+    ``Topology()`` is this machine, as far as this process may use it (cpuset cgroup). Variables can
+    put another in its place; the first of these that is set counts: ``MPIBIND_TOPOFILE`` and
+    ``HWLOC_XMLFILE`` (XML files), ``HWLOC_SYNTHETIC`` (synthetic text), ``HWLOC_FSROOT`` (the root
+    of a copied Linux file tree).
+
+    Raises
+    ------
+    TopologyError
+        If the machine, or what a variable names, cannot be read.
+
+    Examples
+    --------
+    >>> import mpibind
+    >>> node = mpibind.Topology.from_synthetic("package:2 [numa] core:4 pu:2", gpus=[2, 0])
+    >>> node.npus, node.ncores, node.nnumas, node.smt, len(node.gpus)
+    (16, 8, 2, 2, 2)
+    """
+
+    def __init__(self) -> None:
+        self._core = _core.Topology.here()
+
+    @classmethod
+    def _wrap(cls, core: _core.Topology) -> Topology:
+        topology = cls.__new__(cls)
+        topology._core = core
+        return topology
+
+    @classmethod
+    def from_xml(cls, path: str | os.PathLike[str]) -> Topology:
+        """Read a node from hwloc's XML, format 1 or 2, as ``lstopo node.xml`` writes it.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Raises
+        ------
+        TopologyError
+            If the file is missing, or not a topology; it says which.
+        """
+        return cls._wrap(_core.Topology.from_xml(path))
+
+    @classmethod
+    def from_synthetic(cls, text: str, gpus: Sequence[int] = ()) -> Topology:
+        """Make up a node from hwloc's synthetic text.
+
+        Parameters
+        ----------
+        text : str
+            Levels from the outside in, such as ``"package:2 [numa] core:18 pu:2"``.
+        gpus : sequence of int
+            GPUs to add to each NUMA node, in logical order; missing entries are 0.
+
+        Raises
+        ------
+        TopologyError
+            If hwloc does not understand the text.
+        InvalidParameterError
+            If `gpus` has more entries than there are NUMA nodes, or a negative one.
+
+        Notes
+        -----
+        The text is described in hwloc's documentation under "Synthetic topologies".
+        """
+        return cls._wrap(_core.Topology.from_synthetic(text, list(gpus)))
+
+    @property
+    def origin(self) -> str:
+        """Where it came from, in words."""
+        return self._core.origin
+
+    @property
+    def npus(self) -> int:
+        """Hardware threads (hwloc: PUs)."""
+        return self._core.npus
+
+    @property
+    def ncores(self) -> int:
+        """Cores."""
+        return self._core.ncores
+
+    @property
+    def nnumas(self) -> int:
+        """NUMA nodes, memory without CPUs included."""
+        return self._core.nnumas
+
+    @property
+    def smt(self) -> int:
+        """Hardware threads of the first core."""
+        return self._core.smt
+
+    @property
+    def cpus(self) -> str:
+        """All CPUs (OS ids) as a list in text."""
+        return self._core.cpus
+
+    @property
+    def numas(self) -> tuple[NumaNode, ...]:
+        """The NUMA nodes in logical order."""
+        return tuple(NumaNode(*record) for record in self._core.numas)
+
+    @property
+    def gpus(self) -> tuple[Gpu, ...]:
+        """The GPUs in device order."""
+        return tuple(Gpu(*record) for record in self._core.gpus)
+
+    @property
+    def nics(self) -> tuple[Nic, ...]:
+        """The network cards in device order."""
+        return tuple(Nic(*record) for record in self._core.nics)
+
+    def map(
+        self,
+        ntasks: int,
+        *,
+        nthreads: int = 0,
+        greedy: bool = True,
+        gpu_optim: bool = True,
+        smt: int = 0,
+        restrict_ids: str | Iterable[int] | None = None,
+        restrict_type: str = "cpu",
+        gpu_ids: str = "index",
+    ) -> Mapping:
+        """Map tasks to this node. Nothing is bound.
+
+        Parameters
+        ----------
+        ntasks : int
+            Tasks on the node, at least 1.
+        nthreads : int
+            Threads per task; 0 computes it from the hardware that a task gets.
+        greedy : bool
+            Whether fewer tasks than NUMA domains share all of them.
+        gpu_optim : bool
+            Whether tasks go where the GPUs are, if there are any.
+        smt : int
+            Hardware threads per core to use; 0 decides by the number of threads.
+        restrict_ids : str or iterable of int, optional
+            The only ids to use, such as ``"0-3,8"``.
+        restrict_type : {"cpu", "mem"}
+            What these are: OS ids of CPUs or of NUMA nodes.
+        gpu_ids : {"index", "uuid", "pci", "name"}
+            How GPUs are named in the mapping.
+
+        Returns
+        -------
+        Mapping
+
+        Raises
+        ------
+        InvalidParameterError
+            If a value is not legal; it names the parameter, its value and what is legal.
+        DeviceError
+            If a GPU has no name of the kind asked for.
+        TypeError
+            If a value is of the wrong type.
+
+        Examples
+        --------
+        Two packages with 18 cores of two hardware threads, and two GPUs at the first:
+
+        >>> import mpibind
+        >>> text = "package:2 [numa] core:18 pu:2(indexes=2*36:1*2)"
+        >>> node = mpibind.Topology.from_synthetic(text, gpus=[2, 0])
+        >>> print(node.map(4))
+        mpibind: task  0 nths  4 gpus 0 cpus 0-4
+        mpibind: task  1 nths  4 gpus 0 cpus 5-9
+        mpibind: task  2 nths  4 gpus 1 cpus 10-13
+        mpibind: task  3 nths  4 gpus 1 cpus 14-17
+
+        Notes
+        -----
+        The algorithm is that of E. A. León, "mpibind: A Memory-Centric Affinity Algorithm for
+        Hybrid Applications", MEMSYS 2017; docs/mapping.md explains it.
+        """
+        from mpibind.mapping import Mapping
+
+        request = _core.Request(
+            ntasks,
+            nthreads=nthreads,
+            greedy=greedy,
+            gpu_optim=gpu_optim,
+            smt=smt,
+            restrict_ids=restrict_ids,
+            restrict_type=restrict_type,
+        )
+        return Mapping(self._core.map(request), gpu_ids)
+
+    def __str__(self) -> str:
+        from mpibind import text
+
+        return text.topology(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Topology {self.origin}: {self.npus} PUs, {self.ncores} cores, "
+            f"{self.nnumas} NUMA nodes, {len(self._core.gpus)} GPUs>"
+        )
+
+
+def load(topology: Topology | str | os.PathLike[str] | None) -> Topology:
+    """Return what a parameter `topology` stands for: itself, a file's, or this machine."""
+    if topology is None:
+        return Topology()
+    if isinstance(topology, Topology):
+        return topology
+    if isinstance(topology, str | os.PathLike):
+        return Topology.from_xml(topology)
+    raise TypeError(
+        "topology must be a Topology, a path to hwloc XML or None, "
+        f"not {topology!r} ({type(topology).__name__})"
+    )

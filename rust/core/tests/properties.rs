@@ -1,0 +1,890 @@
+//! What holds for every mapping, checked on random machines and on those of the collection.
+//!
+//! Each property is said anew here, in terms of sets, without the mapper's own functions. The
+//! numbers are those of the list of invariants in the documentation of the mapping.
+//!
+//! `PROPTEST_CASES` sets how many random machines each property sees.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mpibind_core::env::{EnvOptions, variables};
+use mpibind_core::{
+    CpuSet, Error, Kind, Mapping, ObjectId, Parameters, Request, Topology, Vendor, map,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use support::random::{Ask, Blueprint, asks, cpus_of, machines, scramble};
+use support::{collection, listing, load};
+
+type Ids = BTreeSet<u32>;
+type Check = Result<(), TestCaseError>;
+
+/// How many cases each property sees; the collection's machines share a part of them.
+fn cases() -> u32 {
+    let given = std::env::var("PROPTEST_CASES").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(1000)
+}
+
+fn runner(cases: u32) -> TestRunner {
+    // A failure prints its smallest case in full; files with seeds would not survive a change of
+    // the strategies.
+    TestRunner::new(Config {
+        cases: cases.max(1),
+        failure_persistence: None,
+        max_shrink_iters: 50_000,
+        ..Config::default()
+    })
+}
+
+/// A machine, what is asked of it, and the answer.
+struct Situation<'a> {
+    machine: &'a Arc<Topology>,
+    asked: &'a Parameters<'a>,
+    answer: Result<Mapping, Error>,
+}
+
+/// Checks a property on random machines, then on those of the collection.
+fn holds_everywhere(property: fn(&Situation<'_>) -> Check) {
+    let result = runner(cases())
+        .run(&(machines(), asks()), |(blueprint, ask): (Blueprint, Ask)| {
+            check(&blueprint.topology(), &ask, property)
+        });
+    complain("a random machine", result);
+    for (name, path) in collection() {
+        let machine = load(&path);
+        let result = runner(cases() / 40).run(&asks(), |ask| check(&machine, &ask, property));
+        complain(&name, result);
+    }
+}
+
+fn complain<T: std::fmt::Debug>(name: &str, result: Result<(), TestError<T>>) {
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(why, smallest)) => panic!("on {name}: {why}\n\n{smallest:?}"),
+        Err(TestError::Abort(why)) => panic!("on {name}: gave up, {why}"),
+    }
+}
+
+fn check(machine: &Arc<Topology>, ask: &Ask, property: fn(&Situation<'_>) -> Check) -> Check {
+    ask.on(machine, |asked| {
+        let answer = Request::new(asked).and_then(|request| map(machine, &request));
+        let situation = Situation { machine, asked, answer };
+        property(&situation).map_err(|failure| match failure {
+            TestCaseError::Reject(why) => TestCaseError::Reject(why),
+            TestCaseError::Fail(why) => {
+                TestCaseError::fail(format!("{why}\n{}", situation.describe()))
+            }
+        })
+    })
+}
+
+/// What the machine is once default memory and the restriction are accounted for, in sets.
+struct Expected {
+    cpus: Ids,
+    /// OS index and CPUs of the NUMA nodes that count.
+    nodes: BTreeMap<u32, Ids>,
+    /// Name and surroundings of the GPUs that are left.
+    gpus: BTreeMap<String, Ids>,
+}
+
+/// A domain of a mapping and what it got.
+struct Share {
+    object: ObjectId,
+    cpus: Ids,
+    tasks: Vec<i64>,
+}
+
+impl Situation<'_> {
+    fn describe(&self) -> String {
+        let machine = match &self.answer {
+            Ok(mapping) => mapping.topology(),
+            Err(_) => self.machine,
+        };
+        let answer = match &self.answer {
+            Ok(mapping) => listing(mapping),
+            Err(error) => format!("{error}\n"),
+        };
+        format!("{:?}\n{}{answer}", self.asked, sketch(machine))
+    }
+
+    /// The nodes that count before the restriction: the rule of default nodes, in sets.
+    fn default_nodes(&self) -> BTreeMap<u32, Ids> {
+        let with_cpus: BTreeMap<u32, (Option<&str>, Ids)> = (self.machine.numas().iter())
+            .filter(|numa| !numa.cpus.is_empty())
+            .map(|numa| (numa.os_index, (numa.subtype.as_deref(), numa.cpus.iter().collect())))
+            .collect();
+        let together: usize = with_cpus.values().map(|(_, cpus)| cpus.len()).sum();
+        let union: Ids = with_cpus.values().flat_map(|(_, cpus)| cpus.clone()).collect();
+        let Some((first, (subtype, of_first))) = with_cpus.iter().next() else {
+            return BTreeMap::new();
+        };
+        if with_cpus.len() == self.machine.numas().len() && together == union.len() {
+            return with_cpus.into_iter().map(|(os_index, (_, cpus))| (os_index, cpus)).collect();
+        }
+        let mut left: Ids = self.machine.pus().iter().copied().collect();
+        left = &left - of_first;
+        let mut kept = BTreeMap::from([(*first, of_first.clone())]);
+        let alike = with_cpus.iter().filter(|(_, (other, _))| other == subtype);
+        for (os_index, (_, cpus)) in alike.chain(&with_cpus) {
+            if !left.is_empty() && !kept.contains_key(os_index) && cpus.is_subset(&left) {
+                left = &left - cpus;
+                kept.insert(*os_index, cpus.clone());
+            }
+        }
+        kept
+    }
+
+    /// None where nothing is left.
+    fn expected(&self) -> Option<Expected> {
+        let mut cpus: Ids = self.machine.pus().iter().copied().collect();
+        let mut nodes = self.default_nodes();
+        if let Some(ids) = self.asked.restrict_ids {
+            let ids: Ids = CpuSet::parse(ids).unwrap().iter().collect();
+            if self.asked.restrict_type == "mem" {
+                nodes.retain(|os_index, _| ids.contains(os_index));
+                cpus = nodes.values().flatten().copied().collect();
+            } else {
+                cpus = &cpus & &ids;
+            }
+        }
+        for of_node in nodes.values_mut() {
+            *of_node = &*of_node & &cpus;
+        }
+        nodes.retain(|_, of_node| !of_node.is_empty());
+        let around = |gpu: &mpibind_core::Gpu| -> Ids {
+            &pus_of(self.machine, gpu.locality).into_iter().collect::<Ids>() & &cpus
+        };
+        let gpus = self.machine.gpus().iter().map(|gpu| (gpu.name(), around(gpu)));
+        let gpus = gpus.filter(|(_, around)| !around.is_empty()).collect();
+        (!cpus.is_empty() && !nodes.is_empty()).then_some(Expected { cpus, nodes, gpus })
+    }
+
+    fn is_greedy(&self, mapping: &Mapping) -> bool {
+        self.asked.greedy && mapping.ntasks() < mapping.topology().numas().len()
+    }
+
+    /// The answer, if it is one by the memory hierarchy.
+    fn by_hierarchy(&self) -> Option<&Mapping> {
+        self.answer.as_ref().ok().filter(|mapping| !self.is_greedy(mapping))
+    }
+}
+
+/// OS indexes of an object's hardware threads.
+fn pus_of(machine: &Topology, object: ObjectId) -> Vec<u32> {
+    machine.pus()[machine.objects()[object].pus.clone()].to_vec()
+}
+
+/// A machine on a few lines, to read a failure by.
+fn sketch(machine: &Topology) -> String {
+    let mut lines = String::new();
+    for level in machine.levels() {
+        let of =
+            |object: ObjectId| pus_of(machine, object).into_iter().collect::<CpuSet>().to_string();
+        let objects: Vec<String> = level.objects.clone().map(of).collect();
+        lines += &format!("{:8} {}\n", level.kind.name(), objects.join(" | "));
+    }
+    for numa in machine.numas() {
+        lines += &format!("NUMA {} {:?}: {}\n", numa.os_index, numa.subtype, numa.cpus);
+    }
+    for gpu in machine.gpus().iter() {
+        let around = &machine.objects()[gpu.locality];
+        let cpus: CpuSet = pus_of(machine, gpu.locality).into_iter().collect();
+        lines += &format!("GPU {} at {} {cpus}\n", gpu.name(), around.kind.name());
+    }
+    lines
+}
+
+fn cpus_of_task(mapping: &Mapping, task: i64) -> Ids {
+    mapping.cpus(task).unwrap().iter().copied().collect()
+}
+
+fn tasks(mapping: &Mapping) -> impl Iterator<Item = i64> + '_ {
+    0..mapping.ntasks() as i64
+}
+
+/// Who got what in a mapping by the memory hierarchy: a task belongs to the domain that has its
+/// CPUs.
+fn shares(mapping: &Mapping) -> Vec<Share> {
+    let node = mapping.topology();
+    let share = |numa: &mpibind_core::NumaNode| {
+        let cpus: Ids = pus_of(node, numa.domain).into_iter().collect();
+        let inside = |task: &i64| mapping.cpus(*task).unwrap().iter().all(|cpu| cpus.contains(cpu));
+        let tasks = tasks(mapping).filter(inside).collect();
+        Share { object: numa.domain, cpus, tasks }
+    };
+    node.numas().iter().map(share).collect()
+}
+
+/// The CPU sets of the core-level objects inside a domain; of its hardware threads where the domain
+/// is less than a core.
+fn cores_inside(node: &Topology, domain: &Ids) -> Vec<Ids> {
+    let sets_of = |depth: usize| -> Vec<Ids> {
+        let objects = node.levels()[depth].objects.clone();
+        let sets = objects.map(|object| pus_of(node, object).into_iter().collect::<Ids>());
+        sets.filter(|cpus| !cpus.is_empty() && cpus.is_subset(domain)).collect()
+    };
+    let cores = sets_of(node.core_depth());
+    if cores.is_empty() { sets_of(node.levels().len() - 1) } else { cores }
+}
+
+/// How many hardware threads of each core-level object are in use in a domain: what was asked for, or
+/// the fewest that give each worker one.
+fn smt_in_use(situation: &Situation<'_>, mapping: &Mapping, share: &Share) -> usize {
+    if situation.asked.smt > 0 {
+        return situation.asked.smt as usize;
+    }
+    let node = mapping.topology();
+    let cores = cores_inside(node, &share.cpus).len();
+    let workers: u64 = share.tasks.iter().map(|t| u64::from(mapping.threads()[*t as usize])).sum();
+    let width = node.smt_width();
+    (1..width).find(|smt| (cores * smt) as u64 >= workers).unwrap_or(width)
+}
+
+/// The number of CPUs that each core-level object of a domain stands for.
+fn contributions(situation: &Situation<'_>, mapping: &Mapping, share: &Share) -> Vec<usize> {
+    let smt = smt_in_use(situation, mapping, share);
+    let cores = cores_inside(mapping.topology(), &share.cpus);
+    cores.iter().map(|core| core.len().min(smt)).collect()
+}
+
+/// The GPUs of a task, by their place in the device order.
+fn gpus_of_task(mapping: &Mapping, task: i64) -> BTreeSet<usize> {
+    mapping.gpu_indexes(task).unwrap().iter().copied().collect()
+}
+
+/// The GPUs in the subtree of a domain.
+fn gpus_inside(node: &Topology, domain: ObjectId) -> BTreeSet<usize> {
+    let is_inside = |mut object: ObjectId| {
+        while object != domain && object != 0 {
+            object = node.objects()[object].parent;
+        }
+        object == domain
+    };
+    let gpus = node.gpus().iter().enumerate();
+    gpus.filter(|(_, gpu)| is_inside(gpu.locality)).map(|(index, _)| index).collect()
+}
+
+/// Levels partition the machine from the outside in, and nothing of the tree is lost on the way.
+#[test]
+fn a_topology_is_its_tree_in_levels() {
+    let result = runner(cases()).run(&machines(), |blueprint: Blueprint| {
+        let tree = blueprint.build();
+        let machine = Topology::new(tree.clone(), "random").unwrap();
+        let seen = sketch(&machine);
+        let all: Ids = cpus_of(&tree, 0).iter().collect();
+        prop_assert_eq!(machine.pus().iter().copied().collect::<Ids>(), all, "{}", seen);
+        for level in machine.levels() {
+            let objects = &machine.objects()[level.objects.clone()];
+            let ranges_rise = objects.windows(2).all(|two| two[0].pus.end <= two[1].pus.start);
+            prop_assert!(ranges_rise, "{} objects are out of order\n{}", level.kind.name(), seen);
+            for id in level.objects.clone().filter(|id| *id > 0) {
+                let (object, above) = (&machine.objects()[id], machine.objects()[id].parent);
+                prop_assert!(above < level.objects.start, "a parent below its child\n{}", seen);
+                let around = &machine.objects()[above].pus;
+                let inside = around.start <= object.pus.start && object.pus.end <= around.end;
+                prop_assert!(inside, "an object sticks out of its parent\n{}", seen);
+                let cpus: CpuSet = pus_of(&machine, id).into_iter().collect();
+                let is_like = |node: ObjectId| {
+                    tree.nodes[node].kind == object.kind && cpus_of(&tree, node) == cpus
+                };
+                prop_assert!(
+                    (0..tree.nodes.len()).any(is_like),
+                    "{} {} came from nowhere\n{}",
+                    object.kind.name(),
+                    cpus,
+                    seen
+                );
+            }
+        }
+        let mut nodes: Vec<_> = machine.numas().iter().map(|n| (n.os_index, &n.cpus)).collect();
+        let mut given: Vec<_> = tree.numas.iter().map(|n| (n.os_index, &n.cpus)).collect();
+        nodes.sort_by_key(|(os_index, _)| *os_index);
+        given.sort_by_key(|(os_index, _)| *os_index);
+        prop_assert_eq!(nodes, given, "{}", seen);
+        for numa in tree.numas.iter().filter(|numa| !numa.cpus.is_empty()) {
+            let ours = machine.numas().iter().find(|other| other.os_index == numa.os_index);
+            let domain: CpuSet = pus_of(&machine, ours.unwrap().domain).into_iter().collect();
+            prop_assert_eq!(domain, cpus_of(&tree, numa.domain), "{}", seen);
+        }
+        prop_assert_eq!(machine.gpus().len(), tree.gpus.len(), "{}", seen);
+        for gpu in &tree.gpus {
+            let ours = machine.gpus().iter().find(|other| other.name() == gpu.name()).unwrap();
+            let around: CpuSet = pus_of(&machine, ours.locality).into_iter().collect();
+            let mut place = gpu.locality;
+            while cpus_of(&tree, place).is_empty() {
+                let is_above = |id: &ObjectId| tree.nodes[*id].children.contains(&place);
+                place = (0..tree.nodes.len()).find(is_above).unwrap();
+            }
+            prop_assert_eq!(around, cpus_of(&tree, place), "{}", seen);
+        }
+        Ok(())
+    });
+    complain("a random machine", result);
+}
+
+/// Errors come where the page says so, name the parameter, and come nowhere else.
+#[test]
+fn only_illegal_requests_are_refused() {
+    holds_everywhere(|situation| {
+        let Situation { machine, asked, answer } = situation;
+        if situation.default_nodes().is_empty() {
+            prop_assert!(matches!(answer, Err(Error::Topology { .. })), "no memory has CPUs");
+            return Ok(());
+        }
+        let node = machine.with_default_numas().unwrap();
+        let width = node.as_ref().unwrap_or(machine).smt_width();
+        let illegal = if asked.smt > width as i64 {
+            Some("smt")
+        } else if situation.expected().is_none() {
+            Some("restrict_ids")
+        } else {
+            None
+        };
+        match (illegal, answer) {
+            (None, answer) => prop_assert!(answer.is_ok()),
+            (Some(name), Err(Error::InvalidParameter { parameter, .. })) => {
+                prop_assert_eq!(name, *parameter);
+            }
+            (Some(name), _) => prop_assert!(false, "{name} is not legal"),
+        }
+        Ok(())
+    });
+}
+
+/// The machine that is mapped: default memory and the restriction, and nothing else is lost.
+#[test]
+fn the_mapped_machine_is_what_the_restriction_leaves() {
+    holds_everywhere(|situation| {
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        let node = mapping.topology();
+        let expected = situation.expected().unwrap();
+        prop_assert_eq!(node.pus().iter().copied().collect::<Ids>(), expected.cpus);
+        let nodes: BTreeMap<u32, Ids> = (node.numas().iter())
+            .map(|numa| (numa.os_index, pus_of(node, numa.domain).into_iter().collect()))
+            .collect();
+        prop_assert_eq!(nodes, expected.nodes);
+        let gpus: BTreeMap<String, Ids> = (node.gpus().iter())
+            .map(|gpu| (gpu.name(), pus_of(node, gpu.locality).into_iter().collect()))
+            .collect();
+        prop_assert_eq!(gpus, expected.gpus);
+        Ok(())
+    });
+}
+
+#[test]
+fn invariant_1_every_task_has_a_cpu_and_only_cpus_of_the_restricted_machine() {
+    holds_everywhere(|situation| {
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        let legal = situation.expected().unwrap().cpus;
+        prop_assert_eq!(mapping.ntasks() as i64, situation.asked.ntasks);
+        for task in tasks(mapping) {
+            let cpus = mapping.cpus(task).unwrap();
+            prop_assert!(!cpus.is_empty(), "task {task} has no CPU");
+            prop_assert!(cpus.is_sorted_by(|a, b| a < b), "task {task}: {cpus:?} do not rise");
+            let strange = &cpus_of_task(mapping, task) - &legal;
+            prop_assert!(strange.is_empty(), "task {task} has {strange:?} from elsewhere");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn invariant_2_tasks_share_no_cpu_where_there_are_enough() {
+    holds_everywhere(|situation| {
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        let mut groups = vec![tasks(mapping).collect()];
+        if !situation.is_greedy(mapping) {
+            let domains = shares(mapping);
+            let is_ample = |share: &&Share| {
+                let available: usize = contributions(situation, mapping, share).iter().sum();
+                available >= share.tasks.len()
+            };
+            groups = domains.iter().filter(is_ample).map(|share| share.tasks.clone()).collect();
+        }
+        for tasks in groups {
+            let mut taken = BTreeMap::new();
+            for task in tasks {
+                for cpu in mapping.cpus(task).unwrap() {
+                    let other = taken.insert(*cpu, task);
+                    prop_assert!(other.is_none(), "CPU {cpu} is of tasks {other:?} and {task}");
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+/// As the page says it for domains in which every core-level object contributes the same number of
+/// CPUs. Where cores are unlike, blocks of objects are what is dealt evenly, not CPUs.
+#[test]
+fn invariant_3_tasks_of_a_domain_differ_by_one_cores_contribution_at_most() {
+    holds_everywhere(|situation| {
+        let Some(mapping) = situation.by_hierarchy() else { return Ok(()) };
+        for share in shares(mapping).iter().filter(|share| !share.tasks.is_empty()) {
+            let contributed = contributions(situation, mapping, share);
+            let sizes = || share.tasks.iter().map(|task| mapping.cpus(*task).unwrap().len());
+            let spread = sizes().max().unwrap() - sizes().min().unwrap();
+            let most = *contributed.iter().max().unwrap();
+            let all_alike = contributed.iter().all(|count| *count == most);
+            if all_alike {
+                prop_assert!(spread <= most, "{spread} CPUs more for one task than another");
+                continue;
+            }
+            let cores = cores_inside(mapping.topology(), &share.cpus);
+            let held = |task: &i64| {
+                let cpus = cpus_of_task(mapping, *task);
+                cores.iter().filter(|core| !core.is_disjoint(&cpus)).count()
+            };
+            let held: Vec<usize> = share.tasks.iter().map(held).collect();
+            let spread = held.iter().max().unwrap() - held.iter().min().unwrap();
+            prop_assert!(spread <= 1, "the tasks hold {held:?} cores");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn invariant_4_a_task_stays_in_its_domain() {
+    holds_everywhere(|situation| {
+        let Some(mapping) = situation.by_hierarchy() else { return Ok(()) };
+        let domains = shares(mapping);
+        for task in tasks(mapping) {
+            let homes = domains.iter().filter(|share| share.tasks.contains(&task)).count();
+            prop_assert_eq!(homes, 1, "task {} is in {} domains", task, homes);
+        }
+        Ok(())
+    });
+}
+
+/// In a greedy mapping a task has whole domains, neighbours of each other, and their GPUs.
+#[test]
+fn invariant_4_a_greedy_task_has_whole_domains() {
+    holds_everywhere(|situation| {
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        if !situation.is_greedy(mapping) {
+            return Ok(());
+        }
+        let node = mapping.topology();
+        let domains: Vec<(ObjectId, Ids)> = (node.numas().iter())
+            .map(|numa| (numa.domain, pus_of(node, numa.domain).into_iter().collect()))
+            .collect();
+        let mut rest = &domains[..];
+        let (each, more) = (domains.len() / mapping.ntasks(), domains.len() % mapping.ntasks());
+        for task in tasks(mapping) {
+            let (own, others) = rest.split_at(each + usize::from((task as usize) < more));
+            rest = others;
+            let cpus: Ids = own.iter().flat_map(|(_, cpus)| cpus.clone()).collect();
+            prop_assert_eq!(&cpus_of_task(mapping, task), &cpus);
+            let threads = match situation.asked.nthreads {
+                0 => cpus.len() as i64,
+                given => given,
+            };
+            prop_assert_eq!(i64::from(mapping.threads()[task as usize]), threads);
+            let near: BTreeSet<usize> =
+                own.iter().flat_map(|(object, _)| gpus_inside(node, *object)).collect();
+            prop_assert!(near.is_subset(&gpus_of_task(mapping, task)), "task {task} lacks a GPU");
+        }
+        prop_assert_eq!(mapping.warnings().len(), usize::from(situation.asked.smt > 0));
+        Ok(())
+    });
+}
+
+/// Tasks are spread in proportion to GPUs or CPUs: less than one task off the exact share.
+#[test]
+fn tasks_are_spread_in_proportion() {
+    holds_everywhere(|situation| {
+        let Some(mapping) = situation.by_hierarchy() else { return Ok(()) };
+        let node = mapping.topology();
+        let domains = shares(mapping);
+        let near = |share: &Share| {
+            let gpus = situation.expected().unwrap().gpus;
+            gpus.values().filter(|around| !around.is_disjoint(&share.cpus)).count()
+        };
+        let mut weights: Vec<usize> = domains.iter().map(near).collect();
+        if !situation.asked.gpu_optim || weights.iter().all(|weight| *weight == 0) {
+            weights = domains.iter().map(|share| share.cpus.len()).collect();
+        }
+        let sum: usize = weights.iter().sum();
+        for (share, weight) in domains.iter().zip(weights) {
+            // Multiplied by the sum, so that everything is a whole number.
+            let (got, fair) = (share.tasks.len() * sum, mapping.ntasks() * weight);
+            prop_assert!(
+                got.abs_diff(fair) < sum,
+                "{} tasks for weight {weight} of {sum}",
+                share.tasks.len()
+            );
+        }
+        prop_assert_eq!(domains.len(), node.numas().len());
+        Ok(())
+    });
+}
+
+/// Threads per task are those asked for, or what is at hand in the task's domain divided evenly.
+#[test]
+fn threads_fill_the_domain() {
+    holds_everywhere(|situation| {
+        let Some(mapping) = situation.by_hierarchy() else { return Ok(()) };
+        let node = mapping.topology();
+        let width = node.smt_width();
+        for share in shares(mapping) {
+            let cores = cores_inside(node, &share.cpus).len();
+            let at_hand = match situation.asked.smt as usize {
+                smt if smt >= width => share.cpus.len(),
+                0 | 1 => cores,
+                smt => cores * smt,
+            };
+            for task in &share.tasks {
+                let threads = match situation.asked.nthreads {
+                    0 => (at_hand / share.tasks.len()).max(1),
+                    given => given as usize,
+                };
+                prop_assert_eq!(mapping.threads()[*task as usize] as usize, threads);
+            }
+        }
+        Ok(())
+    });
+}
+
+/// The answer by the memory hierarchy with optimisation for GPUs, on a node that has some.
+fn by_gpus<'a>(situation: &'a Situation<'_>) -> Option<&'a Mapping> {
+    let mapping = situation.by_hierarchy().filter(|_| situation.asked.gpu_optim)?;
+    (!situation.expected()?.gpus.is_empty()).then_some(mapping)
+}
+
+#[test]
+fn invariant_5_every_task_has_a_gpu() {
+    holds_everywhere(|situation| {
+        let Some(mapping) = by_gpus(situation) else { return Ok(()) };
+        for task in tasks(mapping) {
+            prop_assert!(!mapping.gpu_indexes(task).unwrap().is_empty(), "task {task} has none");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn invariant_5_a_domain_with_tasks_leaves_none_of_its_gpus_unused() {
+    holds_everywhere(|situation| {
+        let Some(mapping) = by_gpus(situation) else { return Ok(()) };
+        for share in shares(mapping).iter().filter(|share| !share.tasks.is_empty()) {
+            let used: BTreeSet<usize> =
+                share.tasks.iter().flat_map(|task| gpus_of_task(mapping, *task)).collect();
+            let unused = &gpus_inside(mapping.topology(), share.object) - &used;
+            prop_assert!(unused.is_empty(), "GPUs {unused:?} are not used");
+        }
+        Ok(())
+    });
+}
+
+/// The domain's own GPUs are meant: those that hang above all domains are shared by the tasks below
+/// them.
+#[test]
+fn invariant_5_no_gpu_is_shared_in_a_domain_that_has_enough() {
+    holds_everywhere(|situation| {
+        let Some(mapping) = by_gpus(situation) else { return Ok(()) };
+        for share in shares(mapping) {
+            let own = gpus_inside(mapping.topology(), share.object);
+            if own.len() < share.tasks.len() {
+                continue;
+            }
+            for gpu in own {
+                let takers =
+                    share.tasks.iter().filter(|t| gpus_of_task(mapping, **t).contains(&gpu));
+                prop_assert!(takers.count() <= 1, "GPU {gpu} is shared");
+            }
+        }
+        Ok(())
+    });
+}
+
+/// GPUs above the domains are lost to nobody: each is used if there is a task below its place.
+#[test]
+fn gpus_above_the_domains_are_used() {
+    holds_everywhere(|situation| {
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        let node = mapping.topology();
+        let used: BTreeSet<usize> =
+            tasks(mapping).flat_map(|task| gpus_of_task(mapping, task)).collect();
+        let inside: BTreeSet<usize> =
+            node.numas().iter().flat_map(|numa| gpus_inside(node, numa.domain)).collect();
+        for (index, gpu) in node.gpus().iter().enumerate().filter(|(i, _)| !inside.contains(i)) {
+            let below: Ids = pus_of(node, gpu.locality).into_iter().collect();
+            let has_tasks =
+                tasks(mapping).any(|task| !cpus_of_task(mapping, task).is_disjoint(&below));
+            prop_assert!(!has_tasks || used.contains(&index), "{} is not used", gpu.name());
+        }
+        Ok(())
+    });
+}
+
+/// No GPU goes to a task that is not near it, and each task's are listed in device order.
+#[test]
+fn gpus_go_to_tasks_near_them() {
+    holds_everywhere(|situation| {
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        let node = mapping.topology();
+        for task in tasks(mapping) {
+            let gpus = mapping.gpu_indexes(task).unwrap();
+            prop_assert!(gpus.is_sorted_by(|a, b| a < b), "task {task}: {gpus:?} do not rise");
+            let home: Ids = (node.numas().iter())
+                .map(|numa| pus_of(node, numa.domain).into_iter().collect::<Ids>())
+                .filter(|domain| !domain.is_disjoint(&cpus_of_task(mapping, task)))
+                .flatten()
+                .collect();
+            for gpu in gpus {
+                let around: Ids = pus_of(node, node.gpus()[*gpu].locality).into_iter().collect();
+                prop_assert!(!around.is_disjoint(&home), "GPU {gpu} is far from task {task}");
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn invariant_6_there_is_a_thread_and_every_run_gives_the_same() {
+    holds_everywhere(|situation| {
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        prop_assert!(mapping.threads().iter().all(|threads| *threads >= 1));
+        let again = map(situation.machine, &Request::new(situation.asked).unwrap()).unwrap();
+        prop_assert_eq!(mapping, &again);
+        Ok(())
+    });
+}
+
+/// Sizes beyond any node, in shapes that would show a step whose cost is not linear: this test does
+/// not end then.
+#[test]
+fn invariant_7_a_hundred_thousand_tasks_and_cpus() {
+    use mpibind_core::{Gpu, NumaNode, Tree};
+    /// `domains` packages of `cores` cores of two threads, with a GPU each, numbered at random.
+    fn machine(domains: usize, cores: usize) -> Arc<Topology> {
+        let mut tree = Tree::default();
+        let root = tree.add(None, Kind::Machine, None);
+        let mut numbers: Vec<u32> = (0..(domains * cores * 2) as u32).collect();
+        numbers.sort_by_key(|number| scramble(1, u64::from(*number)));
+        for domain in 0..domains {
+            let package = tree.add(Some(root), Kind::Package, None);
+            let mut cpus = Vec::new();
+            for _ in 0..cores {
+                let core = tree.add(Some(package), Kind::Core, None);
+                for _ in 0..2 {
+                    let number = numbers.pop().unwrap();
+                    tree.add(Some(core), Kind::Pu, Some(number));
+                    cpus.push(number);
+                }
+            }
+            let cpus = cpus.into_iter().collect();
+            let os_index = domain as u32;
+            tree.numas.push(NumaNode { os_index, subtype: None, bytes: 0, cpus, domain: package });
+            tree.gpus.push(Gpu {
+                index: os_index,
+                vendor: Vendor::Unknown,
+                os_name: None,
+                model: None,
+                uuid: None,
+                pci: None,
+                locality: if domain % 2 == 0 { package } else { root },
+            });
+        }
+        Arc::new(Topology::new(tree, "huge").unwrap())
+    }
+    for (domains, cores) in [(1, 65_536), (16, 4096), (256, 256)] {
+        let machine = machine(domains, cores);
+        let every_other: Vec<String> = (0..131_072).step_by(2).map(|id| id.to_string()).collect();
+        let every_other = every_other.join(",");
+        for (ntasks, nthreads, restrict_ids) in [
+            (1, 0, None),
+            (100_000, 0, None),
+            (100_000, 1 << 20, None),
+            (1 << 20, 0, None),
+            (100_000, 0, Some(every_other.as_str())),
+        ] {
+            let asked = Parameters { nthreads, restrict_ids, ..Parameters::new(ntasks) };
+            let mapping = map(&machine, &Request::new(&asked).unwrap()).unwrap();
+            assert_eq!(mapping.ntasks() as i64, ntasks);
+            let longest = tasks(&mapping).map(|task| mapping.cpus(task).unwrap().len()).min();
+            assert!(longest > Some(0), "a task without CPUs");
+        }
+    }
+}
+
+/// Pops random numbers of CPUs and cores off random tasks, and tells the same in sets.
+fn pops() -> impl Strategy<Value = Vec<(bool, u8, i64)>> {
+    prop::collection::vec((any::<bool>(), any::<u8>(), -1..=4i64), 1..=6)
+}
+
+#[test]
+fn popping_takes_the_lowest_and_leaves_something() {
+    let strategy = (machines(), asks(), pops());
+    let result = runner(cases()).run(&strategy, |(blueprint, ask, pops)| {
+        let machine = blueprint.topology();
+        let answer = ask
+            .on(&machine, |asked| Request::new(asked).and_then(|request| map(&machine, &request)));
+        let Ok(mut mapping) = answer else { return Ok(()) };
+        for (whole_cores, task, n) in pops {
+            let task = i64::from(task) % mapping.ntasks() as i64;
+            let before = mapping.clone();
+            let own = cpus_of_task(&mapping, task);
+            let left = match (usize::try_from(n), whole_cores) {
+                (Err(_), _) => None,
+                (Ok(n), false) => Some(own.iter().copied().skip(n).collect()),
+                (Ok(n), true) => Some(without_cores(mapping.topology(), own.clone(), n)),
+            };
+            let left = left.filter(|left: &Ids| !left.is_empty());
+            let result = match whole_cores {
+                true => mapping.pop_cores(task, n),
+                false => mapping.pop_cpus(task, n),
+            };
+            let Some(left) = left else {
+                prop_assert!(
+                    matches!(result, Err(Error::InvalidParameter { .. })),
+                    "n={n} is legal"
+                );
+                prop_assert_eq!(&mapping, &before, "a refused call changed something");
+                continue;
+            };
+            prop_assert_eq!(result, Ok(()));
+            prop_assert_eq!(mapping.threads()[task as usize] as usize, left.len());
+            prop_assert_eq!(cpus_of_task(&mapping, task), left);
+            for other in tasks(&mapping).filter(|other| *other != task) {
+                prop_assert_eq!(mapping.cpus(other).unwrap(), before.cpus(other).unwrap());
+                let at = other as usize;
+                prop_assert_eq!(mapping.threads()[at], before.threads()[at]);
+            }
+        }
+        Ok(())
+    });
+    complain("a random machine", result);
+}
+
+/// What is left of `cpus` after taking `n` times the whole core of the lowest.
+fn without_cores(node: &Topology, mut cpus: Ids, n: usize) -> Ids {
+    let cores = node.levels()[node.core_depth()].objects.clone();
+    let cores: Vec<Ids> = cores.map(|core| pus_of(node, core).into_iter().collect()).collect();
+    for _ in 0..n {
+        let Some(lowest) = cpus.pop_first() else { break };
+        if let Some(core) = cores.iter().find(|core| core.contains(&lowest)) {
+            cpus = &cpus - core;
+        }
+    }
+    cpus
+}
+
+#[test]
+fn the_environment_says_what_the_mapping_says() {
+    holds_everywhere(|situation| {
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        prop_assert!(variables(mapping, -1, EnvOptions::default()).is_err());
+        prop_assert!(variables(mapping, mapping.ntasks() as i64, EnvOptions::default()).is_err());
+        let vendors: BTreeSet<Vendor> =
+            mapping.topology().gpus().iter().map(|gpu| gpu.vendor).collect();
+        for (task, omp_affinity, gpu_uuids) in tasks(mapping)
+            .flat_map(|task| [(task, false, false), (task, true, false), (task, false, true)])
+        {
+            let options = EnvOptions { omp_affinity, gpu_uuids };
+            let own: Vec<_> = mapping.gpus(task).unwrap().collect();
+            let answer = variables(mapping, task, options);
+            if gpu_uuids && own.iter().any(|gpu| gpu.uuid.is_none()) {
+                prop_assert!(matches!(answer, Err(Error::Device { .. })), "a UUID from nowhere");
+                continue;
+            }
+            let answer = answer.unwrap();
+            prop_assert!(answer.is_sorted_by(|a, b| a.0 < b.0), "{answer:?}");
+            let answer: BTreeMap<&str, String> = answer.into_iter().collect();
+            let threads = mapping.threads()[task as usize].to_string();
+            prop_assert_eq!(&answer["OMP_NUM_THREADS"], &threads);
+            prop_assert_eq!(answer.contains_key("OMP_PLACES"), omp_affinity);
+            prop_assert_eq!(answer.contains_key("OMP_PROC_BIND"), omp_affinity);
+            for (vendor, name) in [
+                (Vendor::Nvidia, "CUDA_VISIBLE_DEVICES"),
+                (Vendor::Amd, "ROCR_VISIBLE_DEVICES"),
+                (Vendor::Intel, "ZE_AFFINITY_MASK"),
+                (Vendor::Unknown, "VISIBLE_DEVICES"),
+            ] {
+                // A task without GPUs must not see those of others: the variable is there, and empty.
+                prop_assert_eq!(answer.contains_key(name), vendors.contains(&vendor));
+                let of_vendor = own.iter().filter(|gpu| gpu.vendor == vendor);
+                let names: Vec<String> = of_vendor
+                    .map(|gpu| match &gpu.uuid {
+                        Some(uuid) if gpu_uuids => uuid.clone(),
+                        _ => gpu.index.to_string(),
+                    })
+                    .collect();
+                prop_assert_eq!(answer.get(name).cloned().unwrap_or_default(), names.join(","));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Few and small ids, so that sets touch and overlap; now and then the ends of the range.
+fn ids() -> impl Strategy<Value = Ids> {
+    let id = prop_oneof![20 => 0..40u32, 3 => 0..5000u32, 1 => u32::MAX - 3..=u32::MAX];
+    prop::collection::btree_set(id, 0..30)
+}
+
+fn set(ids: &Ids) -> CpuSet {
+    ids.iter().copied().collect()
+}
+
+#[test]
+fn a_set_is_read_as_it_was_written() {
+    let result = runner(cases()).run(&ids(), |ids| {
+        let text = set(&ids).to_string();
+        if ids.is_empty() {
+            prop_assert_eq!(&text, "");
+            prop_assert!(CpuSet::parse(&text).is_err());
+            return Ok(());
+        }
+        prop_assert_eq!(CpuSet::parse(&text).unwrap(), set(&ids));
+        // One item for each run of neighbours, and no two ways to write a set.
+        let runs = ids.iter().filter(|id| **id == 0 || !ids.contains(&(**id - 1))).count();
+        prop_assert_eq!(text.split(',').count(), runs, "{}", text);
+        let backwards: Vec<String> = ids.iter().rev().map(|id| format!(" {id}-{id}\n")).collect();
+        prop_assert_eq!(CpuSet::parse(&backwards.join(",")).unwrap().to_string(), text);
+        Ok(())
+    });
+    complain("a set", result);
+}
+
+#[test]
+fn sets_obey_the_algebra_of_sets() {
+    let result = runner(cases()).run(&(ids(), ids(), any::<u32>()), |(a, b, id)| {
+        let (ours, other) = (set(&a), set(&b));
+        prop_assert_eq!(&ours & &other, set(&(&a & &b)));
+        prop_assert_eq!(&ours | &other, set(&(&a | &b)));
+        prop_assert_eq!(&ours - &other, set(&(&a - &b)));
+        prop_assert_eq!(ours.is_subset(&other), a.is_subset(&b));
+        prop_assert_eq!(ours.is_disjoint(&other), a.is_disjoint(&b));
+        prop_assert_eq!(ours == other, a == b);
+        prop_assert_eq!((ours.len(), ours.is_empty()), (a.len(), a.is_empty()));
+        prop_assert_eq!((ours.first(), ours.last()), (a.first().copied(), a.last().copied()));
+        prop_assert!(ours.iter().eq(a.iter().copied()));
+        prop_assert!(ours.ranges().flatten().eq(a.iter().copied()));
+        let near = id % 64;
+        prop_assert_eq!(ours.contains(near), a.contains(&near));
+        let mut grown = ours.clone();
+        grown.insert_range(near..=near + 5);
+        prop_assert_eq!(grown, set(&(&a | &(near..=near + 5).collect())));
+        Ok(())
+    });
+    complain("two sets", result);
+}
+
+/// Whatever a user types: a set whose text means the same, or a reason, and never a panic.
+#[test]
+fn any_text_is_a_set_or_has_a_reason_why_not() {
+    let text = prop::collection::vec(prop::sample::select(b"0123459,,--- \n+x".to_vec()), 0..20)
+        .prop_map(|bytes| String::from_utf8(bytes).unwrap());
+    let result = runner(cases()).run(&text, |text| {
+        match CpuSet::parse(&text) {
+            Ok(set) => prop_assert_eq!(CpuSet::parse(&set.to_string()), Ok(set)),
+            Err(reason) => prop_assert!(!reason.is_empty()),
+        }
+        Ok(())
+    });
+    complain("a text", result);
+}

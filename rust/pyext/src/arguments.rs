@@ -1,0 +1,71 @@
+//! Arguments as Python users write them. A wrong type is a TypeError that names the parameter and
+//! shows the value.
+
+use std::path::PathBuf;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyString};
+
+type Argument<'a, 'py> = &'a Bound<'py, PyAny>;
+
+/// A whole number: an int or what counts as one (numpy's integers). Numbers beyond 64 bits become
+/// the nearest that fits, and are out of every range all the same.
+pub(crate) fn int(name: &str, value: Argument<'_, '_>) -> PyResult<i64> {
+    let index = value.py().import("operator")?.call_method1("index", (value,));
+    let index = index.map_err(|_| wrong_type(name, "an integer", value))?;
+    match index.extract::<i64>() {
+        Ok(number) => Ok(number),
+        Err(_) if index.lt(0)? => Ok(i64::MIN),
+        Err(_) => Ok(i64::MAX),
+    }
+}
+
+/// Yes or no: a bool, or the 0 and 1 of C programs.
+pub(crate) fn flag(name: &str, value: Argument<'_, '_>) -> PyResult<bool> {
+    if let Ok(flag) = value.cast::<PyBool>() {
+        return Ok(flag.is_true());
+    }
+    match int(name, value) {
+        Ok(number @ 0..=1) => Ok(number == 1),
+        _ => Err(wrong_type(name, "True or False", value)),
+    }
+}
+
+/// A word.
+pub(crate) fn word(name: &str, value: Argument<'_, '_>) -> PyResult<String> {
+    value.extract().map_err(|_| wrong_type(name, "text", value))
+}
+
+/// The name of a file.
+pub(crate) fn path(name: &str, value: Argument<'_, '_>) -> PyResult<PathBuf> {
+    value.extract().map_err(|_| wrong_type(name, "a path", value))
+}
+
+/// Several whole numbers.
+pub(crate) fn ints(name: &str, value: Argument<'_, '_>) -> PyResult<Vec<i64>> {
+    let refuse = || wrong_type(name, "a sequence of integers", value);
+    if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
+        return Err(refuse());
+    }
+    let items = value.try_iter().map_err(|_| refuse())?;
+    items.map(|item| int(name, &item?).map_err(|_| refuse())).collect()
+}
+
+/// Ids as text (`"0-3,8"`) or as integers; comes back as text.
+pub(crate) fn ids(name: &str, value: Argument<'_, '_>) -> PyResult<String> {
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(text.to_str()?.to_owned());
+    }
+    let ids = ints(name, value)
+        .map_err(|_| wrong_type(name, "text such as \"0-3,8\" or integers", value))?;
+    Ok(ids.iter().map(i64::to_string).collect::<Vec<_>>().join(","))
+}
+
+fn wrong_type(name: &str, wanted: &str, value: Argument<'_, '_>) -> PyErr {
+    let kind = value.get_type().name();
+    let kind = kind.map_or_else(|_| "object".to_owned(), |name| name.to_string());
+    let shown = value.repr().map_or_else(|_| String::new(), |text| text.to_string());
+    let shown: String = shown.chars().take(60).collect();
+    PyTypeError::new_err(format!("{name} must be {wanted}, not {shown} ({kind})"))
+}

@@ -1,0 +1,156 @@
+//! Topologies and what is asked of them.
+
+use std::sync::Arc;
+
+use mpibind_core::Parameters;
+use mpibind_core::discover::{Discovered, Source, discover};
+use pyo3::prelude::*;
+
+use crate::arguments::{self, flag, ids, int, ints, word};
+use crate::errors::OrRaise;
+use crate::mapping::Mapping;
+
+/// Checked parameters of a mapping.
+#[pyclass(frozen, module = "mpibind._core")]
+pub(crate) struct Request(mpibind_core::Request);
+
+#[pymethods]
+impl Request {
+    #[new]
+    #[pyo3(signature = (ntasks, *, nthreads, greedy, gpu_optim, smt, restrict_ids, restrict_type))]
+    #[allow(clippy::too_many_arguments)] // As many as a mapping has parameters.
+    fn new(
+        ntasks: &Bound<'_, PyAny>,
+        nthreads: &Bound<'_, PyAny>,
+        greedy: &Bound<'_, PyAny>,
+        gpu_optim: &Bound<'_, PyAny>,
+        smt: &Bound<'_, PyAny>,
+        restrict_ids: Option<&Bound<'_, PyAny>>,
+        restrict_type: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let restrict_ids = restrict_ids.map(|value| ids("restrict_ids", value)).transpose()?;
+        let parameters = Parameters {
+            ntasks: int("ntasks", ntasks)?,
+            nthreads: int("nthreads", nthreads)?,
+            greedy: flag("greedy", greedy)?,
+            gpu_optim: flag("gpu_optim", gpu_optim)?,
+            smt: int("smt", smt)?,
+            restrict_ids: restrict_ids.as_deref(),
+            restrict_type: &word("restrict_type", restrict_type)?,
+        };
+        mpibind_core::Request::new(&parameters).or_raise(ntasks.py()).map(Self)
+    }
+}
+
+type GpuRecord = (u32, &'static str, String, Option<String>, Option<String>, Option<String>);
+type NumaRecord = (u32, Option<String>, u64, String);
+
+/// A node.
+#[pyclass(frozen, module = "mpibind._core")]
+pub(crate) struct Topology {
+    core: Arc<mpibind_core::Topology>,
+    origin: String,
+}
+
+impl Topology {
+    fn discover(py: Python<'_>, source: Source<'_>) -> PyResult<Self> {
+        let discovered = py.detach(|| discover(source));
+        let Discovered { topology, origin } = discovered.or_raise(py)?;
+        Ok(Self { core: Arc::new(topology), origin })
+    }
+}
+
+#[pymethods]
+impl Topology {
+    #[staticmethod]
+    fn here(py: Python<'_>) -> PyResult<Self> {
+        Self::discover(py, Source::Here)
+    }
+
+    #[staticmethod]
+    fn from_xml(path: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::discover(path.py(), Source::Xml(&arguments::path("path", path)?))
+    }
+
+    #[staticmethod]
+    fn from_synthetic(text: &Bound<'_, PyAny>, gpus: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let source = Source::Synthetic { text: &word("text", text)?, gpus: &ints("gpus", gpus)? };
+        Self::discover(text.py(), source)
+    }
+
+    #[getter]
+    fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    #[getter]
+    fn npus(&self) -> usize {
+        self.core.pus().len()
+    }
+
+    #[getter]
+    fn ncores(&self) -> usize {
+        self.core.ncores()
+    }
+
+    #[getter]
+    fn nnumas(&self) -> usize {
+        self.core.numas().len()
+    }
+
+    #[getter]
+    fn smt(&self) -> usize {
+        self.core.smt_width()
+    }
+
+    /// Kind and number of objects of each level, from the outside in.
+    #[getter]
+    fn levels(&self) -> Vec<(&'static str, usize)> {
+        let levels = self.core.levels().iter();
+        levels.map(|level| (level.kind.name(), level.objects.len())).collect()
+    }
+
+    /// CPU ids as a list in text.
+    #[getter]
+    fn cpus(&self) -> String {
+        self.core.cpus().to_string()
+    }
+
+    /// OS index, subtype, bytes and CPUs of each NUMA node.
+    #[getter]
+    fn numas(&self) -> Vec<NumaRecord> {
+        let numas = self.core.numas().iter();
+        numas
+            .map(|numa| (numa.os_index, numa.subtype.clone(), numa.bytes, numa.cpus.to_string()))
+            .collect()
+    }
+
+    /// Index, vendor, name, model, UUID and PCI address of each GPU.
+    #[getter]
+    fn gpus(&self) -> Vec<GpuRecord> {
+        let gpus = self.core.gpus().iter();
+        gpus.map(|gpu| {
+            let pci = gpu.pci.map(|pci| pci.to_string());
+            (gpu.index, gpu.vendor.name(), gpu.name(), gpu.model.clone(), gpu.uuid.clone(), pci)
+        })
+        .collect()
+    }
+
+    /// Name and PCI address of each network card.
+    #[getter]
+    fn nics(&self) -> Vec<(String, Option<String>)> {
+        let nics = self.core.nics().iter();
+        nics.map(|nic| (nic.name.clone(), nic.pci.map(|pci| pci.to_string()))).collect()
+    }
+
+    fn map(&self, py: Python<'_>, request: &Request) -> PyResult<Mapping> {
+        let mapped = py.detach(|| mpibind_core::map(&self.core, &request.0));
+        mapped.or_raise(py).map(|mapping| Mapping::new(mapping, Arc::clone(&self.core)))
+    }
+}
+
+/// The version of hwloc that this extension was built with.
+#[pyfunction]
+pub(crate) fn hwloc_version() -> String {
+    mpibind_core::discover::hwloc_version()
+}

@@ -1,0 +1,42 @@
+"""Builds the extension module mpibind._core with Cargo; pyproject.toml holds the rest."""
+
+import sys
+from pathlib import Path
+
+from setuptools import setup
+
+try:
+    from setuptools_rust import Binding, RustExtension, build_rust
+except ModuleNotFoundError:
+    sys.exit("error: setuptools-rust is missing: pip install setuptools-rust")
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
+import prerequisites
+
+
+class BuildRust(build_rust):
+    """Says what a system lacks before Cargo fails for it."""
+
+    def run(self):
+        """Build the extension."""
+        prerequisites.require()
+        super().run()
+
+
+setup(
+    version=prerequisites.workspace("version"),
+    rust_extensions=[
+        RustExtension(
+            "mpibind._core",
+            path="rust/pyext/Cargo.toml",
+            binding=Binding.PyO3,
+            py_limited_api=True,
+            # Optimised in place too: what is tested and timed is what is installed.
+            debug=False,
+            args=["--locked"],
+        )
+    ],
+    cmdclass={"build_rust": BuildRust},
+    # One wheel for Python 3.10 and newer, as pyo3's feature abi3-py310 makes it.
+    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+)
