@@ -1,0 +1,8 @@
+"""Say where the ranks of an MPI program would go; bind nothing.
+
+mpiexec -n 4 python where.py
+"""
+
+import mpibind.mpi
+
+mpibind.mpi.bind(apply=False, env=False, verbose=True)
