@@ -3,12 +3,18 @@
 import sys
 from pathlib import Path
 
-from setuptools import setup
+import setuptools
 
+# Called without pip, nobody has looked at [build-system] of pyproject.toml.
 try:
     from setuptools_rust import Binding, RustExtension, build_rust
 except ModuleNotFoundError:
-    sys.exit("error: setuptools-rust is missing: pip install setuptools-rust")
+    build_rust = None
+if build_rust is None or int(setuptools.__version__.partition(".")[0]) < 77:
+    sys.exit(
+        "error: setuptools-rust is missing or setuptools is older than version 77; type\n"
+        f"  {sys.executable} -m pip install --upgrade setuptools setuptools-rust"
+    )
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
 import prerequisites
@@ -23,7 +29,7 @@ class BuildRust(build_rust):
         super().run()
 
 
-setup(
+setuptools.setup(
     version=prerequisites.workspace("version"),
     rust_extensions=[
         RustExtension(

@@ -130,7 +130,7 @@ class Binding:
                 if old is not None and old != _set_here.get(name):
                     warnings.warn(
                         f"{name}={old!r} was set before and stays; mpibind would set {value!r}",
-                        stacklevel=4,
+                        stacklevel=3,
                     )
                     continue
                 _set_here[name] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 try:
     from mpi4py import MPI
@@ -85,7 +85,7 @@ def bind(
     node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
     try:
         mapping: Mapping | None = None
-        sent: list[Part | Exception] | None = None
+        sent: list[Part | _Failure] | None = None
         if node.rank == 0:
             try:
                 mapping = load(topology).map(
@@ -101,15 +101,15 @@ def bind(
                 sent = [*parts(mapping, omp_affinity=omp_affinity)]
             except Exception as error:
                 # The others are waiting for their parts: whatever it is, they must hear of it.
-                sent = [error] * node.size
+                sent = [_Failure.of(error)] * node.size
         part = node.scatter(sent)
         local_rank, local_size = node.rank, node.size
     finally:
         node.Free()
 
     binding: Binding | None = None
-    failure: Exception | None = None
-    if isinstance(part, Exception):
+    failure: _Failure | None = None
+    if isinstance(part, _Failure):
         failure = part
     else:
         try:
@@ -124,9 +124,9 @@ def bind(
             if apply:
                 binding.bind_process()
         except Exception as error:
-            failure = error
+            failure = _Failure.of(error)
     try:
-        _raise_together(comm, failure)
+        somebody_wants_lines = _agree(comm, failure, bool(verbose))
     except BaseException:
         if binding is not None:
             binding.restore()
@@ -134,25 +134,38 @@ def bind(
     assert binding is not None, "a rank without a failure has a binding"
     if env:
         binding.set_variables()
-    if verbose:
+    if somebody_wants_lines:
         _print_lines(comm, str(binding))
     return binding
 
 
-def _raise_together(comm: MPI.Intracomm, failure: Exception | None) -> None:
-    """Raise the error of the lowest rank that has one on all ranks; return if no rank has one."""
+class _Failure(NamedTuple):
+    """An error on its way to other ranks. Not every exception can be sent; its text can."""
+
+    kind: str
+    text: str
+
+    @classmethod
+    def of(cls, error: Exception) -> _Failure:
+        kind = type(error).__name__
+        return cls(
+            kind, str(error) if isinstance(error, errors.MpibindError) else f"{kind}: {error}"
+        )
+
+
+def _agree(comm: MPI.Intracomm, failure: _Failure | None, verbose: bool) -> bool:
+    """Raise the error of the lowest rank that has one on all ranks, or say if any is verbose."""
     nobody = comm.size
-    first = comm.allreduce(nobody if failure is None else comm.rank, op=MPI.MIN)
+    mine = (nobody if failure is None else comm.rank, not verbose)
+    first, nobody_is_verbose = comm.allreduce(mine, op=MPI.MIN)  # of Python objects: min()
     if first == nobody:
-        return
-    told: tuple[str, str] | None = None
-    if comm.rank == first:
-        host = os.uname().nodename
-        cause = failure if isinstance(failure, errors.MpibindError) else repr(failure)
-        told = type(failure).__name__, f"rank {first} on {host}: {cause}"
-    name, message = comm.bcast(told, root=first)
-    kind = getattr(errors, name, errors.MpibindError)
-    raise kind(message) from failure
+        return not nobody_is_verbose
+    told: _Failure | None = None
+    if comm.rank == first and failure is not None:
+        place = f"rank {first} on {os.uname().nodename}"
+        told = _Failure(failure.kind, f"{place}: {failure.text}")
+    kind, text = comm.bcast(told, root=first)
+    raise getattr(errors, kind, errors.MpibindError)(text)
 
 
 def _print_lines(comm: MPI.Intracomm, line: str) -> None:

@@ -9,6 +9,8 @@ import os
 import sys
 import threading
 import warnings
+from itertools import chain
+from pathlib import Path
 
 import numpy as np  # its threads are there from now on
 from mpi4py import MPI
@@ -19,6 +21,7 @@ import mpibind.mpi
 warnings.simplefilter("error")
 comm = MPI.COMM_WORLD
 size, nodes = (int(argument) for argument in sys.argv[1:])
+TASKS = Path("/proc/self/task")
 problems: list[str] = []
 
 
@@ -28,7 +31,7 @@ def check(condition: bool, what: str) -> None:
 
 
 def masks() -> list[list[int]]:
-    return [sorted(os.sched_getaffinity(int(tid))) for tid in os.listdir("/proc/self/task")]
+    return [sorted(os.sched_getaffinity(int(task.name))) for task in TASKS.iterdir()]
 
 
 stop = threading.Event()
@@ -92,4 +95,4 @@ stop.set()
 thread.join()
 found = comm.gather(problems)
 if found is not None:
-    print(json.dumps(sum(found, [])))
+    print(json.dumps([*chain.from_iterable(found)]))

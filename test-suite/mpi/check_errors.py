@@ -1,12 +1,13 @@
 """Errors are everybody's: each rank raises the same one, and is bound as before.
 
-Arguments: which fault to make. Prints one line of JSON from rank 0: for each rank the kind and text of
-the error, and whether anything was left changed.
+Arguments: which fault to make. Prints one line of JSON from rank 0: for each rank the kind and text
+of the error, and whether all is as it was before.
 """
 
 import json
 import os
 import sys
+from pathlib import Path
 
 from mpi4py import MPI
 
@@ -25,20 +26,19 @@ elif fault == "type":
 elif fault == "cpus":
     # The first tasks' CPUs exist everywhere, the last one's nowhere.
     parameters["topology"] = mpibind.Topology.from_synthetic("numa:2 core:600 pu:1")
-elif fault == "one-rank":
+elif fault == "one-rank" and last:
     # A rank that cannot bind: it finds out alone, all others hear of it.
-    if last:
-        from mpibind import _core
+    from mpibind import _core
 
-        def refuse(cpus: object) -> None:
-            raise mpibind.AffinityError("cannot bind: planted")
+    def refuse(cpus: object) -> None:
+        raise mpibind.AffinityError("cannot bind: planted")
 
-        _core.bind = refuse
+    _core.bind = refuse
 
 
 def state() -> object:
-    threads = os.listdir("/proc/self/task")
-    return [sorted(os.sched_getaffinity(int(tid))) for tid in threads], dict(os.environ)
+    threads = Path("/proc/self/task").iterdir()
+    return [sorted(os.sched_getaffinity(int(task.name))) for task in threads], dict(os.environ)
 
 
 before = state()

@@ -30,13 +30,13 @@ class Result(TAPTestResult):  # type: ignore[misc]  # pycotap has no annotations
 
     _subtest_failed = False
 
-    def addSubTest(self, test, subtest, err):  # noqa: N802  # unittest's name
+    def addSubTest(self, test, subtest, err):
         super().addSubTest(test, subtest, err)
         if err is not None:
             self._subtest_failed = True
             self.message.write(f"{subtest.id()}\n{self._exc_info_to_string(err, test)}\n")
 
-    def stopTest(self, test):  # noqa: N802
+    def stopTest(self, test):
         if self._subtest_failed:
             self._subtest_failed = False
             self.not_ok(test)

@@ -1,7 +1,7 @@
 """Bad input of every kind: a clear error each time, and nothing changed.
 
-Each case runs in a process of its own, so that a crash or a hang is that case's, and so that whatever
-libhwloc might write to the terminal is seen.
+Each case runs in a process of its own, so that a crash or a hang is that case's, and so that
+whatever libhwloc might write to the terminal is seen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ HANDLE = "mpibind.MpibindHandle"
 # What is tried, the kinds of error that are right, and words that the message must have.
 TABLE = [
     # files
-    ("mpibind.Topology.from_xml(folder + '/missing.xml')", "TopologyError", "missing.xml", "No such file"),
+    (
+        "mpibind.Topology.from_xml(folder + '/missing.xml')",
+        "TopologyError",
+        "missing.xml",
+        "No such file",
+    ),
     ("mpibind.Topology.from_xml(folder + '/empty.xml')", "TopologyError", "empty.xml", "is empty"),
     ("mpibind.Topology.from_xml(folder + '/truncated.xml')", "TopologyError", "cut off"),
     ("mpibind.Topology.from_xml(folder + '/text.xml')", "TopologyError", "not well-formed XML"),
@@ -40,9 +45,17 @@ TABLE = [
     (f"{HANDLE}(4, topology_file=folder + '/truncated.xml').mpibind()", "TopologyError", "cut off"),
     (f"{HANDLE}(4, topology_file=7)", "TypeError", "topology_file", "7 (int)"),
     ("mpibind.topology_set_xml(folder + '/missing.xml')", "TopologyError", "missing.xml"),
-    ("set_env(MPIBIND_TOPOFILE='/nosuch'), mpibind.Topology()", "TopologyError", "from MPIBIND_TOPOFILE"),
+    (
+        "set_env(MPIBIND_TOPOFILE='/nosuch'), mpibind.Topology()",
+        "TopologyError",
+        "from MPIBIND_TOPOFILE",
+    ),
     ("set_env(HWLOC_XMLFILE=folder), mpibind.Topology()", "TopologyError", "from HWLOC_XMLFILE"),
-    ("set_env(HWLOC_SYNTHETIC='foo:2'), mpibind.Topology()", "TopologyError", "from HWLOC_SYNTHETIC"),
+    (
+        "set_env(HWLOC_SYNTHETIC='foo:2'), mpibind.Topology()",
+        "TopologyError",
+        "from HWLOC_SYNTHETIC",
+    ),
     ("set_env(HWLOC_FSROOT='/nosuch'), mpibind.Topology()", "TopologyError", "from HWLOC_FSROOT"),
     # synthetic text
     ("mpibind.Topology.from_synthetic('foo:3')", "TopologyError", '"foo:3"', "does not understand"),
@@ -52,9 +65,24 @@ TABLE = [
     ("mpibind.Topology.from_synthetic('core:100000 pu:100000')", "TopologyError", "too big"),
     ("mpibind.Topology.from_synthetic('pu:99999999999999999999')", "TopologyError", "too big"),
     ("mpibind.Topology.from_synthetic(5)", "TypeError", "text must be text, not 5 (int)"),
-    ("mpibind.Topology.from_synthetic('core:2 pu:1', gpus=[1, 1])", "ValueError", "gpus=[1, 1]", "1 NUMA"),
-    ("mpibind.Topology.from_synthetic('core:2 pu:1', gpus=[-1])", "ValueError", "gpus=[-1]", "0 to 1024"),
-    ("mpibind.Topology.from_synthetic('core:2 pu:1', gpus=[10**9])", "ValueError", "gpus", "0 to 1024"),
+    (
+        "mpibind.Topology.from_synthetic('core:2 pu:1', gpus=[1, 1])",
+        "ValueError",
+        "gpus=[1, 1]",
+        "1 NUMA",
+    ),
+    (
+        "mpibind.Topology.from_synthetic('core:2 pu:1', gpus=[-1])",
+        "ValueError",
+        "gpus=[-1]",
+        "0 to 1024",
+    ),
+    (
+        "mpibind.Topology.from_synthetic('core:2 pu:1', gpus=[10**9])",
+        "ValueError",
+        "gpus",
+        "0 to 1024",
+    ),
     ("mpibind.Topology.from_synthetic('core:2 pu:1', gpus='ab')", "TypeError", "gpus"),
     # numbers
     (f"{NODE}.map(0)", "ValueError", "ntasks=0", "1 to 1048576"),
@@ -108,12 +136,17 @@ TABLE = [
     ("mapped.pop_cpus_ptask(0, -1)", "ValueError", "ncpus=-1"),
     ("mapped.pop_cores_ptask(0, 999)", "ValueError", "ncores=999", "to leave task 0 a core"),
     # binding elsewhere
-    ("mpibind.Topology.from_synthetic('package:8 core:150 pu:1').map(1).apply(0)", "AffinityError", "does not have"),
+    (
+        "mpibind.Topology.from_synthetic('package:8 core:150 pu:1').map(1).apply(0)",
+        "AffinityError",
+        "does not have",
+    ),
     ("mpibind._core.bind('')", "ValueError", "cpus", "empty"),
 ]
 # Getters too early, and a handle used too late.
 for _call in [
-    "get_cpus_ptask(0)", "get_gpus_ptask(0)", "get_num_gpus()", "mapping_print()", "mapping_snprint()",
+    "get_cpus_ptask(0)", "get_gpus_ptask(0)", "get_num_gpus()", "mapping_print()",
+    "mapping_snprint()",
     "mapping_ptask_snprint(0)", "set_env_vars()", "env_vars_print()", "get_env_var_names()",
     "get_env_var_values('A')", "apply(0)", "pop_cpus_ptask(0, 1)", "pop_cores_ptask(0, 1)",
 ]:  # fmt: skip

@@ -1,6 +1,8 @@
 """Binding, each test in a process of its own, with the kernel as judge."""
 
+import os
 import unittest
+from pathlib import Path
 
 import support
 
@@ -63,7 +65,7 @@ class Apply(unittest.TestCase):
 
     def test_cpus_of_another_machine_are_named_and_nothing_is_bound(self):
         message, refused, now, cpus = result(
-            f"""
+            """
             mapping = mpibind.Topology.from_synthetic("numa:2 core:600 pu:1").map(2)
             try:
                 mapping.apply(1)
@@ -126,6 +128,55 @@ class Apply(unittest.TestCase):
             """
         )
         self.assertTrue(ok)
+
+
+CPUSETS = Path("/sys/fs/cgroup/cpuset")
+
+
+class CgroupOfAJob(unittest.TestCase):
+    """A cpuset cgroup with one CPU, as a batch system makes it."""
+
+    def setUp(self):
+        cpus = sorted(os.sched_getaffinity(0))
+        if len(cpus) < 2:
+            self.skipTest("needs two CPUs")
+        self.allowed, self.forbidden = cpus[-1], cpus[0]
+        version1 = (CPUSETS / "cpuset.mems").exists()
+        self.folder = (CPUSETS if version1 else CPUSETS.parent) / f"mpibind-test-{os.getpid()}"
+        try:
+            self.folder.mkdir()
+            self.addCleanup(self.folder.rmdir)
+            if version1:
+                self.write("cpuset.mems", (CPUSETS / "cpuset.mems").read_text())
+            self.write("cpuset.cpus", str(self.allowed))
+        except OSError as error:
+            self.skipTest(f"no cpuset cgroup can be made here: {error}")
+
+    def write(self, name: str, value: str) -> None:
+        (self.folder / name).write_text(value)
+
+    def test_only_its_cpus_are_seen_and_the_others_are_named(self):
+        cpus, mapped, message, refused, now = support.run_json(
+            f"""
+            import json, os
+            with open({str(self.folder / "cgroup.procs")!r}, "w") as procs:
+                procs.write(str(os.getpid()))
+            import mpibind
+            node = mpibind.Topology()
+            mapping = node.map(2)
+            mapping.apply(1)
+            try:
+                mpibind.Topology.from_synthetic("core:2 pu:1").map(1).apply(0)
+            except mpibind.AffinityError as error:
+                mapped = [task.cpus.tolist() for task in mapping]
+                now = sorted(os.sched_getaffinity(0))
+                print(json.dumps([node.cpus, mapped, str(error), error.refused, now]))
+            """
+        )
+        self.assertEqual((cpus, mapped), (str(self.allowed), [[self.allowed]] * 2))
+        self.assertEqual(refused, str(self.forbidden))
+        self.assertIn(f"CPUs {self.forbidden} are not allowed to this process", message)
+        self.assertEqual(now, [self.allowed])
 
 
 if __name__ == "__main__":

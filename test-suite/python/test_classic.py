@@ -15,7 +15,9 @@ WORKED_EXAMPLE = [
 
 
 def mapped(**parameters: object) -> mpibind.MpibindHandle:
-    handle = mpibind.MpibindHandle(**{"ntasks": 4, "topology_file": support.WORKED_EXAMPLE, **parameters})
+    handle = mpibind.MpibindHandle(
+        **{"ntasks": 4, "topology_file": support.WORKED_EXAMPLE, **parameters}
+    )
     handle.mpibind()
     return handle
 
@@ -98,7 +100,15 @@ class Getters(unittest.TestCase):
         self.assertEqual(seen, [2, 3, False, False, 1, "0-7", 0, support.WORKED_EXAMPLE])
 
     def test_constants(self):
-        names = ["RESTRICT_CPU", "RESTRICT_MEM", "ID_UNIV", "ID_SMI", "ID_VISDEVS", "ID_PCIBUS", "ID_NAME"]
+        names = [
+            "RESTRICT_CPU",
+            "RESTRICT_MEM",
+            "ID_UNIV",
+            "ID_SMI",
+            "ID_VISDEVS",
+            "ID_PCIBUS",
+            "ID_NAME",
+        ]
         values = [getattr(mpibind, f"MPIBIND_{name}") for name in names]
         self.assertEqual(values, [0, 1, 2, 3, 3, 4, 5])
 
@@ -120,7 +130,12 @@ class Changes(unittest.TestCase):
 
     def test_a_refused_parameter_leaves_everything(self):
         handle = mapped()
-        for name, value in [("ntasks", 0), ("smt", -1), ("restrict_ids", "3-x"), ("restrict_type", 7)]:
+        for name, value in [
+            ("ntasks", 0),
+            ("smt", -1),
+            ("restrict_ids", "3-x"),
+            ("restrict_type", 7),
+        ]:
             with self.assertRaises(ValueError):
                 setattr(handle, name, value)
         self.assertEqual((handle.ntasks, handle.smt, handle.restrict_ids), (4, 0, None))
@@ -175,7 +190,13 @@ class Variables(unittest.TestCase):
         handle.set_env_vars()
         self.assertEqual(
             handle.get_env_var_names(),
-            ["CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OMP_PLACES", "OMP_PROC_BIND"],
+            [
+                "CUDA_DEVICE_ORDER",
+                "CUDA_VISIBLE_DEVICES",
+                "OMP_NUM_THREADS",
+                "OMP_PLACES",
+                "OMP_PROC_BIND",
+            ],
         )
         self.assertEqual(handle.get_env_var_values("CUDA_VISIBLE_DEVICES"), ["0", "0", "1", "1"])
         self.assertEqual(handle.get_env_var_values("OMP_NUM_THREADS"), ["4"] * 4)
@@ -212,7 +233,8 @@ class End(unittest.TestCase):
             handle.mpibind, handle.mapping_print, handle.mapping_snprint, handle.set_env_vars,
             handle.env_vars_print, handle.get_env_var_names, handle.get_num_gpus,
             lambda: handle.mapping_ptask_snprint(0), lambda: handle.get_cpus_ptask(0),
-            lambda: handle.get_gpus_ptask(0), lambda: handle.set_gpu_ids(3), lambda: handle.apply(0),
+            lambda: handle.get_gpus_ptask(0), lambda: handle.set_gpu_ids(3),
+            lambda: handle.apply(0),
             lambda: handle.get_env_var_values("A"), lambda: handle.pop_cpus_ptask(0, 1),
             lambda: handle.pop_cores_ptask(0, 1), lambda: handle.ntasks, lambda: handle.nthreads,
             lambda: setattr(handle, "smt", 1),

@@ -1,8 +1,8 @@
-"""The examples of the README, the documentation and the docstrings: run, and compared where they show output.
+"""The examples of the README, the documentation and the docstrings are run.
 
-In Markdown, ``python`` blocks with ``>>>`` are doctests, one session a page; other ``python`` blocks are
-programs that must run on this machine; ``console`` blocks are commands after ``$``, with what they
-print. This machine's host name is written ``pascal7``.
+In Markdown, ``python`` blocks with ``>>>`` are doctests, one session a page; other ``python``
+blocks are programs that must run on this machine; ``console`` blocks are commands after ``$``, with
+what they print. This machine's host name is written ``pascal7``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from pathlib import Path
 import support
 
 PAGES = [support.ROOT / "README.md", *sorted((support.ROOT / "docs").glob("*.md"))]
-MODULES = ["mpibind", *sorted(f"mpibind.{path.stem}" for path in (support.ROOT / "mpibind").glob("[a-z]*.py"))]
+MODULES = [
+    "mpibind",
+    *sorted(f"mpibind.{path.stem}" for path in (support.ROOT / "mpibind").glob("[a-z]*.py")),
+]
 
 
 def blocks(page: Path, language: str) -> list[str]:

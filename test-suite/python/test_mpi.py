@@ -8,8 +8,12 @@ import subprocess
 import sys
 import unittest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import support
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCRIPTS = support.ROOT / "test-suite" / "mpi"
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
@@ -19,8 +23,14 @@ CLIQUES = {"MPIR_CVAR_NUM_CLIQUES": "2"}
 BLOCKS = {**CLIQUES, "MPIR_CVAR_CLIQUES_BY_BLOCK": "1"}
 
 
-def mpiexec(ranks: int, script: str, *arguments: object, env: dict[str, str] | None = None) -> str:
-    command = [MPIEXEC, "-n", ranks, sys.executable, SCRIPTS / script, *arguments]
+def mpiexec(
+    ranks: int,
+    script: str,
+    *arguments: object,
+    env: dict[str, str] | None = None,
+    launcher: Sequence[str] = (),
+) -> str:
+    command = [MPIEXEC, *launcher, "-n", ranks, sys.executable, SCRIPTS / script, *arguments]
     done = subprocess.run(
         [str(word) for word in command],
         env={**os.environ, **(env or {})},
@@ -57,6 +67,11 @@ class Bind(unittest.TestCase):
     def test_two_nodes_with_their_ranks_in_blocks(self):
         self.check(8, nodes=2, env=BLOCKS)
 
+    def test_two_nodes_of_the_launcher(self):
+        launcher = ["-launcher", "fork", "-iface", "lo", "-hosts", "n0:4,n1:4"]
+        output = mpiexec(8, "check_bind.py", 8, 2, launcher=launcher)
+        self.assertEqual(json.loads(output), [])
+
     def test_lines(self):
         lines = mpiexec(8, "hello.py", env=CLIQUES).splitlines()
         host = os.uname().nodename
@@ -65,6 +80,20 @@ class Bind(unittest.TestCase):
             start = f"{host} task {rank}/8: lrank {rank // 2}/4 nths "
             self.assertTrue(line.startswith(start), line)
             self.assertRegex(line, r" nths \d+ gpus \[.*\] cpus \[\d+(, \d+)*\]$")
+
+    def test_lines_are_printed_whichever_rank_asks(self):
+        lines = mpiexec(3, "check_details.py", "verbose").splitlines()
+        self.assertEqual([line.split()[2] for line in lines], ["0/3:", "1/3:", "2/3:"])
+
+    def test_gpus_of_the_scheduler_stay(self):
+        mine = {"CUDA_VISIBLE_DEVICES": "1", "MPIBIND_TOPOFILE": str(support.WORKED_EXAMPLE)}
+        output = mpiexec(2, "check_details.py", "gpus", env=mine)
+        self.assertEqual(output.splitlines(), ["stays", "stays"])
+
+    def test_gpus_are_shown(self):
+        env = {"MPIBIND_TOPOFILE": str(support.WORKED_EXAMPLE)}
+        output = mpiexec(2, "check_details.py", "gpus", env=env)
+        self.assertEqual(sorted(output.splitlines()), ["0 PCI_BUS_ID", "1 PCI_BUS_ID"])
 
 
 class Errors(unittest.TestCase):

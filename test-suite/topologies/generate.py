@@ -52,9 +52,7 @@ def two_package_18core_smt2_2gpu() -> Topology:
     cores = CoreKind(siblings_last(36, smt=2), per_package=18, l1=32, l2=256)
     intel = cpu_model("GenuineIntel", "Intel(R) Xeon(R) CPU E5-2695 v4 @ 2.10GHz")
     p100 = Gpu("10de:15f8", 0x0302, "NVIDIA Corporation", "Tesla P100-PCIE-16GB")
-    gpus = root_complex(
-        "0000:00", p100.nvml(0, "0000:04:00.0"), p100.nvml(1, "0000:07:00.0")
-    )
+    gpus = root_complex("0000:00", p100.nvml(0, "0000:04:00.0"), p100.nvml(1, "0000:07:00.0"))
     omni_path = pci("0000:81:00.0", "8086:24f0", 0x0208, openfabrics("hfi1_0"))
     devices = [gpus, root_complex("0000:80", omni_path)]
     return machine(
@@ -98,10 +96,7 @@ def epyc_7763_nps4_8gpu() -> Topology:
         )
 
     return machine(
-        *(
-            package(p, *(quadrant(4 * p + q) for q in range(4)), infos=amd)
-            for p in range(2)
-        )
+        *(package(p, *(quadrant(4 * p + q) for q in range(4)), infos=amd) for p in range(2))
     )
 
 
@@ -143,9 +138,7 @@ def power9_ac922_4gpu() -> Topology:
 
     gpu_memory = [numa(node, 16) for node in range(252, 256)]
     system = [*range(0, 8), *range(88, 96)]
-    return machine(
-        *gpu_memory, socket(0), socket(1), hidden=system, architecture="ppc64le"
-    )
+    return machine(*gpu_memory, socket(0), socket(1), hidden=system, architecture="ppc64le")
 
 
 def xeon_max_9480_snc4_flat() -> Topology:
@@ -197,9 +190,7 @@ def knl_7250_snc4_flat() -> Topology:
     phi = cpu_model("GenuineIntel", "Intel(R) Xeon Phi(TM) CPU 7250 @ 1.40GHz")
 
     def cluster(node: int, first: int, count: int) -> Object:
-        tiles = (
-            cache(2, 1024, *cores.block(c, 2)) for c in range(first, first + count, 2)
-        )
+        tiles = (cache(2, 1024, *cores.block(c, 2)) for c in range(first, first + count, 2))
         return group(
             numa(node, 24),
             numa(node + 4, 4, subtype="MCDRAM"),
@@ -390,16 +381,10 @@ def core_i9_14900k_1gpu() -> Topology:
             cache(3, 36864, *performance.block(0, 8), *e_clusters),
             infos=intel,
         ),
-        root_complex(
-            "0000:00", pci("0000:00:02.0", "8086:a780", 0x0300), rtx.pci("0000:01:00.0")
-        ),
+        root_complex("0000:00", pci("0000:00:02.0", "8086:a780", 0x0300), rtx.pci("0000:01:00.0")),
         cpu_kinds=(
-            CpuKind(
-                range(16, 32), {"CoreType": "IntelAtom", "FrequencyBaseMHz": "2400"}
-            ),
-            CpuKind(
-                range(0, 16), {"CoreType": "IntelCore", "FrequencyBaseMHz": "3200"}
-            ),
+            CpuKind(range(16, 32), {"CoreType": "IntelAtom", "FrequencyBaseMHz": "2400"}),
+            CpuKind(range(0, 16), {"CoreType": "IntelCore", "FrequencyBaseMHz": "3200"}),
         ),
     )
 
@@ -463,9 +448,7 @@ def offline_cpus() -> Topology:
     intel = cpu_model("GenuineIntel", "Intel(R) Xeon(R) Gold 6244 CPU @ 3.60GHz")
     return machine(
         *(
-            package(
-                p, numa(p, 96), cache(3, 25344, *cores.block(8 * p, 8)), infos=intel
-            )
+            package(p, numa(p, 96), cache(3, 25344, *cores.block(8 * p, 8)), infos=intel)
             for p in range(2)
         ),
         hidden=[3, 19, 21, 30, 31],
@@ -485,9 +468,7 @@ def cxl_memory() -> Topology:
     """
     cores = CoreKind(siblings_last(64, smt=2), per_package=32, l1=48, l2=2048)
     intel = cpu_model("GenuineIntel", "Intel(R) Xeon(R) Gold 6430")
-    memory = os_device(
-        "mem0", BLOCK, "CXLMem", infos={"CXLRAMSize": str(256 * 1024**2)}
-    )
+    memory = os_device("mem0", BLOCK, "CXLMem", infos={"CXLRAMSize": str(256 * 1024**2)})
     card = root_complex("0000:37", pci("0000:38:00.0", "1e98:c001", 0x0502, memory))
     devices: list[list[Object]] = [[card], []]
     return machine(
@@ -553,10 +534,7 @@ def epyc_9654_2package() -> Topology:
             package(
                 p,
                 numa(p, 384),
-                *(
-                    cache(3, 32768, *cores.block(c, 8))
-                    for c in range(96 * p, 96 * p + 96, 8)
-                ),
+                *(cache(3, 32768, *cores.block(c, 8)) for c in range(96 * p, 96 * p + 96, 8)),
                 infos=amd,
             )
             for p in range(2)
@@ -785,9 +763,7 @@ def numa(
     )
 
 
-def group(
-    *children: Object, kind: int = GROUP_MEMORY, subtype: str | None = None
-) -> Object:
+def group(*children: Object, kind: int = GROUP_MEMORY, subtype: str | None = None) -> Object:
     attributes = {"kind": str(kind), "subkind": "0"}
     return Object("Group", None, children, attributes=attributes, subtype=subtype)
 
@@ -873,9 +849,7 @@ class Gpu:
     def rsmi(self, indexes: Iterable[int], bus_id: str) -> Object:
         """Return the GPU as a hwloc with ROCm SMI sees it, a device per partition."""
         infos = self._infos("RSMI") | {"AMDUUID": self._uuid(bus_id).hex[:16]}
-        return self.pci(
-            bus_id, *(os_device(f"rsmi{i}", GPU, "RSMI", infos=infos) for i in indexes)
-        )
+        return self.pci(bus_id, *(os_device(f"rsmi{i}", GPU, "RSMI", infos=infos) for i in indexes))
 
     def level_zero(self, index: int, bus_id: str, tiles: int) -> Object:
         """Return the GPU as a hwloc with Level Zero sees it, tiles below the device."""
@@ -995,9 +969,7 @@ def render(topology: Topology) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write_object(
-    lines: list[str], obj: Object, depth: int, serial: Iterator[int]
-) -> None:
+def _write_object(lines: list[str], obj: Object, depth: int, serial: Iterator[int]) -> None:
     indent = "  " * depth
     attributes: dict[str, str] = {"type": obj.type}
     if obj.os_index is not None:
@@ -1071,9 +1043,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = {f"{m.__name__.replace('_', '-')}.xml": render(m()) for m in MACHINES}
     found = {path.name: path.read_text("utf-8") for path in folder.glob("*.xml")}
     # A file that no function makes would silently be tested without a description.
-    different = sorted(
-        name for name in wanted | found if wanted.get(name) != found.get(name)
-    )
+    different = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
     if check:
         for name in different:
             print(f"{name}: differs from what generate.py writes", file=sys.stderr)
