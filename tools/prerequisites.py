@@ -102,9 +102,16 @@ def prove() -> str | None:
     return None
 
 
+def strace() -> str | None:
+    """The tool that counts the file look-ups of an import; there is one for Linux only."""
+    if sys.platform == "linux" and shutil.which("strace") is None:
+        return "strace, which counts file look-ups: there is none on PATH"
+    return None
+
+
 Look = Callable[[], str | None]
 TO_BUILD: tuple[Look, ...] = (rust, pkg_config, hwloc)
-TO_DEVELOP: tuple[Look, ...] = (*TO_BUILD, compiler, venv, prove)
+TO_DEVELOP: tuple[Look, ...] = (*TO_BUILD, compiler, venv, prove, strace)
 
 
 # ------------------------------------------------------------------------------
@@ -140,6 +147,7 @@ SYSTEMS = (
             "compiler": "gcc",
             "venv": DEBIAN_VENV,
             "prove": "perl",
+            "strace": "strace",
         },
         unattended="--yes --no-install-recommends",
         refresh="apt-get --quiet update",
@@ -153,6 +161,7 @@ SYSTEMS = (
             "hwloc": "hwloc-devel",
             "compiler": "gcc",
             "prove": "perl-Test-Harness",
+            "strace": "strace",
         },
         unattended="--assumeyes",
         note="on RHEL hwloc-devel is in the CodeReady Builder repository",
@@ -166,6 +175,7 @@ SYSTEMS = (
             "hwloc": "hwloc-devel",
             "compiler": "gcc",
             "prove": "perl",
+            "strace": "strace",
         },
         unattended="--no-confirm",
     ),
@@ -178,6 +188,7 @@ SYSTEMS = (
             "hwloc": "hwloc",
             "compiler": "gcc",
             "prove": "perl",
+            "strace": "strace",
         },
         unattended="--noconfirm",
     ),
@@ -212,6 +223,7 @@ SYSTEMS = (
             "hwloc": "hwloc",
             "compiler": "gcc",
             "prove": "perl",
+            "strace": "strace",
         },
         note="then `spack load` the same",
     ),
@@ -291,9 +303,9 @@ def root_prefix(system: System) -> list[str] | None:
 def look_for(looks: Iterable[Look]) -> dict[str, str]:
     """Return what is wrong with each thing that is missing."""
     # rustup's folder is on PATH only in shells opened after its installation.
-    cargo_home = os.environ.get("CARGO_HOME") or os.path.expanduser("~/.cargo")
-    paths = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    os.environ["PATH"] = os.pathsep.join([*paths, os.path.join(cargo_home, "bin")])
+    cargo_home = os.environ.get("CARGO_HOME") or Path.home() / ".cargo"
+    paths = [os.environ.get("PATH", os.defpath), str(Path(cargo_home) / "bin")]
+    os.environ["PATH"] = os.pathsep.join(paths)
     results = {look.__name__: look() for look in looks}
     return {name: reason for name, reason in results.items() if reason is not None}
 

@@ -110,6 +110,8 @@ fn describe(name: &str, machine: &Arc<Topology>) -> String {
     ask(&Parameters { nthreads: 3, ..four.clone() });
     if numas > 1 {
         ask(&Parameters { greedy: false, ..Parameters::new(1) });
+    }
+    if numas > 2 {
         ask(&Parameters { greedy: false, ..Parameters::new(numas - 1) });
     }
     if gpus > 0 {
@@ -137,8 +139,7 @@ fn header(name: &str, machine: &Topology) -> String {
     }
     for gpu in machine.gpus().iter() {
         let place = &machine.objects()[gpu.locality];
-        let cpus: CpuSet =
-            place.pus.clone().map(|logical| machine.pus()[logical]).collect();
+        let cpus: CpuSet = place.pus.clone().map(|logical| machine.pus()[logical]).collect();
         let (vendor, index) = (gpu.vendor.name(), gpu.index);
         let kind = place.kind.name();
         writeln!(text, "# GPU {index} ({vendor} {}): {kind} of CPUs {cpus}", gpu.name()).unwrap();

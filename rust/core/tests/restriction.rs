@@ -122,7 +122,10 @@ fn our_shape(node: &Topology, gpus: &[String]) -> Shape {
     Shape {
         levels: node.levels().iter().map(level).collect(),
         numas: node.numas().iter().map(|n| (n.os_index, n.cpus.iter().collect())).collect(),
-        gpus: named.filter(|(name, _)| gpus.contains(name)).map(|(name, locality)| (name, pus(locality))).collect(),
+        gpus: named
+            .filter(|(name, _)| gpus.contains(name))
+            .map(|(name, locality)| (name, pus(locality)))
+            .collect(),
     }
 }
 
@@ -132,9 +135,8 @@ fn our_shape(node: &Topology, gpus: &[String]) -> Shape {
 fn comparable_gpus(hwlocs: &hwloc2::Topology, ours: &Topology) -> Vec<String> {
     let has_cpus = |name: &String| {
         let mut devices = hwlocs.objects_with_type(ObjectType::OSDevice);
-        let device = devices.find(|device| {
-            device.name().is_some_and(|other| other.to_bytes() == name.as_bytes())
-        });
+        let device = devices
+            .find(|device| device.name().is_some_and(|other| other.to_bytes() == name.as_bytes()));
         let place = device.and_then(|device| device.first_non_io_ancestor());
         place.is_some_and(|place| !cpus_of(place).is_empty())
     };
@@ -183,7 +185,9 @@ fn difference(ours: &Shape, hwlocs: &Shape, is_hollow: bool) -> Option<String> {
         for (place, (a, b)) in our.objects.iter().zip(&other.objects).enumerate() {
             if a != b {
                 let kind = &our.kind;
-                return Some(format!("{kind} {place} (arity, CPUs):\n  ours  {a:?}\n  hwloc {b:?}"));
+                return Some(format!(
+                    "{kind} {place} (arity, CPUs):\n  ours  {a:?}\n  hwloc {b:?}"
+                ));
             }
         }
     }

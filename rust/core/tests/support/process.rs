@@ -32,8 +32,12 @@ pub(crate) fn say(line: impl std::fmt::Display) {
     println!("\n{MARK}{}", line.to_string().replace('\n', " "));
 }
 
-/// Runs the test `name` of this program in a process of its own.
-pub(crate) fn run(name: &str, what: &str, variables: &[(&str, &std::ffi::OsStr)]) -> Report {
+/// Runs the test `name` of this program in a process of its own. The error says how it died.
+pub(crate) fn run(
+    name: &str,
+    what: &str,
+    variables: &[(&str, &std::ffi::OsStr)],
+) -> Result<Report, String> {
     // Long enough for a slow machine, short enough to be told of a child that hangs.
     const PATIENCE: Duration = Duration::from_secs(120);
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -69,8 +73,14 @@ pub(crate) fn run(name: &str, what: &str, variables: &[(&str, &std::ffi::OsStr)]
         };
         (status, out.join().unwrap(), err.join().unwrap())
     });
-    let Some(status) = status else { panic!("{what}: the child hangs; it printed:\n{out}{err}") };
-    assert!(status.success(), "{what}: the child ended with {status}; it printed:\n{out}{err}");
+    let end: String = format!("{out}{err}").chars().take(2000).collect();
+    match status {
+        None => return Err(format!("{what}: the child hangs; it printed:\n{end}")),
+        Some(status) if !status.success() => {
+            return Err(format!("{what}: the child ended with {status}; it printed:\n{end}"));
+        }
+        Some(_) => {}
+    }
     let of_harness = |line: &&str| {
         line.is_empty()
             || *line == "."
@@ -80,10 +90,10 @@ pub(crate) fn run(name: &str, what: &str, variables: &[(&str, &std::ffi::OsStr)]
     let (said, noise): (Vec<_>, Vec<_>) = (out.lines().chain(err.lines()))
         .filter(|line| !of_harness(line))
         .partition(|line| line.starts_with(MARK));
-    Report {
+    Ok(Report {
         said: said.iter().map(|line| line[MARK.len()..].to_owned()).collect(),
         noise: noise.into_iter().map(str::to_owned).collect(),
-    }
+    })
 }
 
 /// A folder for the files of one test.

@@ -1,0 +1,71 @@
+# The commands of the project. `make` lists them; each may be run again at any time.
+#
+#   make check PYTHON=/usr/bin/python3.12    the Python to make the virtual environment of
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# rustup's folder is on PATH only in shells opened after its installation.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+# The Python that pyo3 builds for, whatever python3 is on PATH.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+CARGO := cargo
+
+# The first of these that is new enough; that a command is on PATH does not say that it runs: it
+# may be a shim without a Python behind it. Python itself tells where it is, and the environment
+# is never made with the Python inside it.
+NAMES := python3 python3.14 python3.13 python3.12 python3.11 python3.10 /usr/bin/python3
+SHOW := import sys; sys.version_info >= (3, 10) or sys.exit(1); print(sys._base_executable)
+BASE := $(shell for name in $(or $(PYTHON),$(NAMES)); do \
+	"$$name" -c '$(SHOW)' 2>/dev/null && break; done)
+
+# Made again when what it depends on changes, the Python included.
+READY := $(VENV)/ready$(subst /,-,$(BASE))
+
+.PHONY: help demo check bench build lint-rust test-rust test-python clean
+
+help:
+	@echo 'make demo    set up everything, bind four MPI ranks on this machine, map a bigger one'
+	@echo 'make check   set up everything, run all tests, lints and type checks'
+	@echo 'make bench   set up everything, print what mapping and importing cost'
+	@echo 'make build   set up everything, build the extension module in place'
+	@echo 'make clean   remove what the others made'
+
+demo: build
+	$(BIN)/mpiexec -n 4 $(BIN)/python test-suite/mpi/hello.py
+	$(BIN)/python tools/demo.py
+
+# The Python tests come last: their harness closes with the line that says how it went.
+check: lint-rust test-rust test-python
+
+lint-rust: build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked --workspace --no-deps
+
+test-rust: lint-rust
+	$(CARGO) test --locked --workspace
+
+# A file that fails, crashes or prints no plan fails the run. As many at a time as there are CPUs.
+test-python: test-rust
+	prove --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN) test-suite/python/test_*.py
+
+bench: build
+	$(CARGO) bench --locked --package mpibind-core
+	$(BIN)/python test-suite/bench/import_cost.py
+
+# Cargo itself knows best what has to be built again.
+build: $(READY)
+	$(BIN)/python setup.py --quiet build_rust --inplace --qbuild
+
+$(READY): pyproject.toml setup.py Cargo.toml tools/prerequisites.py
+	$(if $(BASE),,$(error There is no Python 3.10 or newer in "$(or $(PYTHON),$(NAMES))": \
+		install one, or say where it is: make PYTHON=/path/to/python3))
+	$(BASE) tools/prerequisites.py --install
+	$(BASE) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) target build dist *.egg-info mpibind/*.so .mypy_cache .ruff_cache
+	find mpibind test-suite tools -name __pycache__ -prune -exec rm -rf {} +
