@@ -23,6 +23,8 @@ BASE := $(shell for name in $(or $(PYTHON),$(NAMES)); do \
 READY := $(VENV)/ready$(subst /,-,$(BASE))
 
 .PHONY: help demo check bench build lint-rust test-rust test-python clean
+# Cargo and prove use all CPUs already, and the order below is meant.
+.NOTPARALLEL:
 
 help:
 	@echo 'make demo    set up everything, bind four MPI ranks on this machine, map a bigger one'
@@ -43,11 +45,11 @@ lint-rust: build
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked --workspace --no-deps
 
-test-rust: lint-rust
-	$(CARGO) test --locked --workspace
+test-rust: build
+	$(CARGO) test --locked --workspace --no-fail-fast
 
 # A file that fails, crashes or prints no plan fails the run. As many at a time as there are CPUs.
-test-python: test-rust
+test-python: build
 	prove --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN) test-suite/python/test_*.py
 
 bench: build

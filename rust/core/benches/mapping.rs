@@ -58,7 +58,9 @@ const CASES: [Case; 6] = [
     // Threads of a core far apart in the numbering, as on most real machines.
     Case {
         name: "65536 tasks, 131072 CPUs, 256 domains",
-        machine: Machine::Synthetic("package:256 [numa] core:256 pu:2(indexes=2*65536:1*2)"),
+        machine: Machine::Synthetic(
+            "group:16 package:16 [numa] l3:4 core:64 pu:2(indexes=2*65536:1*2)",
+        ),
         ntasks: 65_536,
     },
 ];
@@ -95,14 +97,14 @@ impl Case {
     }
 }
 
-#[divan::bench(args = CASES)]
+#[divan::bench(args = CASES, max_time = 2)]
 fn mpibind_map(bencher: Bencher<'_, '_>, case: &Case) {
     let machine = case.ours();
     let request = Request::new(&Parameters::new(case.ntasks as i64)).unwrap();
     bencher.bench(|| map(black_box(&machine), black_box(&request)).unwrap());
 }
 
-#[divan::bench(args = CASES)]
+#[divan::bench(args = CASES, max_time = 2)]
 fn hwloc_distrib(bencher: Bencher<'_, '_>, case: &Case) {
     let machine = case.hwlocs();
     let roots = [machine.root_object()];
@@ -127,14 +129,14 @@ fn read_xml(bencher: Bencher<'_, '_>, name: &str) {
 }
 
 /// To every other CPU, the list with the most ranges.
-#[divan::bench(args = CASES)]
+#[divan::bench(args = CASES, max_time = 2)]
 fn restrict_to_half_of_the_cpus(bencher: Bencher<'_, '_>, case: &Case) {
     let machine = case.ours();
     let cpus: CpuSet = machine.pus().iter().copied().filter(|cpu| cpu % 2 == 0).collect();
     bencher.bench(|| machine.restricted_to_cpus(black_box(&cpus)).unwrap());
 }
 
-#[divan::bench(args = CASES)]
+#[divan::bench(args = CASES, max_time = 2)]
 fn restrict_to_a_memory_domain(bencher: Bencher<'_, '_>, case: &Case) {
     let machine = case.ours();
     let nodes: CpuSet = machine.numas().iter().take(1).map(|numa| numa.os_index).collect();

@@ -123,7 +123,7 @@ fn threads_get_back_the_masks_that_each_had() {
     assert!(masks().values().all(|mask| *mask == last));
     restore(&saved).unwrap();
     assert_eq!(masks(), before);
-    assert_eq!(before.values().filter(|mask| **mask == one_cpu(&all)).count() >= 2, all.len() >= 1);
+    assert!(before.values().filter(|mask| **mask == one_cpu(&all)).count() >= 2);
 }
 
 #[test]

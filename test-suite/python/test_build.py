@@ -1,0 +1,203 @@
+"""The build: what it says when something is missing, and what it makes."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import unittest
+from pathlib import Path
+
+import support
+
+sys.path.insert(0, str(support.ROOT / "tools"))
+import prerequisites
+
+SYSTEMS = ["Debian, Ubuntu", "Fedora, RHEL", "Arch", "openSUSE", "macOS", "conda", "Spack"]
+IN_PLACE = ["setup.py", "--quiet", "build_rust", "--inplace", "--qbuild"]
+
+# What the build reads: all that belongs to the package, and nothing that a build has left.
+SOURCES = ["Cargo.toml", "Cargo.lock", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml"]
+SOURCES += ["setup.py", "tools/prerequisites.py", "mpibind", "rust"]
+
+
+def build(folder: Path, *arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+
+
+class Missing(unittest.TestCase):
+    """setup.py is run on a system that lacks something, in an environment made for it."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.bin = Path(folder.name) / "bin"
+        self.bin.mkdir()
+        self.env = {
+            "PATH": str(self.bin),
+            # Neither a rustup nor a .pc file of this machine is found.
+            "HOME": folder.name,
+            "PKG_CONFIG_LIBDIR": folder.name,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def have(self, tool: str, prints: str) -> None:
+        """Put a tool on PATH that prints this, whatever it is asked."""
+        path = self.bin / tool
+        path.write_text(f"#!/bin/sh\necho '{prints}'\n")
+        path.chmod(0o755)
+
+    def have_rust(self) -> None:
+        self.have("cargo", "cargo 1.99.0 (0123456 2026-01-01)")
+        self.have("rustc", "rustc 1.99.0 (0123456 2026-01-01)")
+
+    def have_pkg_config(self) -> None:
+        found = shutil.which("pkg-config") or shutil.which("pkgconf")
+        assert found is not None
+        (self.bin / "pkg-config").symlink_to(found)
+
+    def have_hwloc(self, version: str) -> None:
+        text = f"Name: hwloc\nDescription: hwloc\nVersion: {version}\nLibs: -lhwloc\n"
+        Path(self.env["PKG_CONFIG_LIBDIR"], "hwloc.pc").write_text(text)
+
+    def missing(self) -> tuple[list[str], str]:
+        """Return the lines that name what is missing, and the whole text."""
+        done = build(support.ROOT, *IN_PLACE, env=self.env)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        start = done.stderr.index("error: mpibind cannot be built here yet")
+        text = done.stderr[start:]
+        return re.findall(r"^  \* (.*)$", text, re.MULTILINE), text
+
+    def test_everything(self):
+        reasons, text = self.missing()
+        self.assertRegex(reasons[0], r"^Rust 1\.\d+ or newer: there is no cargo on PATH$")
+        self.assertRegex(reasons[1], "^pkg-config, which says where hwloc is: there is none")
+        self.assertRegex(reasons[2], r"^hwloc 2\.3 or newer .*cannot be looked for without")
+        self.assertEqual(len(reasons), 3)
+        for system in SYSTEMS:
+            self.assertRegex(text, rf"(?m)^  {system} +\S+ (install|-S) .*\b(lib)?hwloc\b")
+
+    def test_rust(self):
+        self.have_pkg_config()
+        self.have_hwloc("2.9.0")
+        reasons, text = self.missing()
+        self.assertRegex(reasons[0], "^Rust")
+        self.assertEqual(len(reasons), 1)
+        self.assertIn("https://rustup.rs", text)
+        # Only what is missing has to be installed.
+        self.assertNotIn("libhwloc-dev", text)
+
+    def test_old_rust(self):
+        self.have_rust()
+        self.have("rustc", "rustc 1.63.0 (4b91a6ea7 2022-08-08)")
+        self.have_pkg_config()
+        self.have_hwloc("2.9.0")
+        reasons, _ = self.missing()
+        found = re.escape(str(self.bin / "rustc"))
+        self.assertRegex(reasons[0], rf"^Rust 1\.\d+ or newer: {found} is rustc 1\.63\.0")
+        self.assertEqual(len(reasons), 1)
+
+    def test_rustup_of_a_shell_opened_before(self):
+        self.have_rust()
+        self.bin.rename(self.bin.with_name("tools"))
+        (self.bin.parent / ".cargo").mkdir()
+        self.bin.with_name("tools").rename(self.bin.parent / ".cargo" / "bin")
+        reasons, _ = self.missing()
+        self.assertNotRegex(reasons[0], "^Rust")
+
+    def test_pkg_config(self):
+        self.have_rust()
+        self.have_hwloc("2.9.0")
+        reasons, text = self.missing()
+        self.assertRegex(reasons[0], "^pkg-config")
+        self.assertIn("apt-get install pkg-config libhwloc-dev", text)
+        self.assertNotIn("rustup", text)
+
+    def test_hwloc(self):
+        self.have_rust()
+        self.have_pkg_config()
+        for version in (None, "1.11.13", "2.2.0", "3.0.0"):
+            with self.subTest(version=version):
+                if version:
+                    self.have_hwloc(version)
+                reasons, text = self.missing()
+                wanted = f"found {version}" if version else "knows none"
+                self.assertRegex(reasons[0], rf"^hwloc 2\.3 or newer .*{wanted}")
+                self.assertEqual(len(reasons), 1)
+                self.assertRegex(text, "(?m)apt-get install libhwloc-dev$")
+
+    def test_pip_shows_it_too(self):
+        self.env["PYTHONPATH"] = str(Path(importlib.metadata.__file__).parent)
+        arguments = ["-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "--no-index"]
+        with tempfile.TemporaryDirectory() as wheels:
+            done = build(support.ROOT, *arguments, "--wheel-dir", wheels, ".", env=self.env)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("there is no cargo on PATH", done.stdout + done.stderr)
+        self.assertNotIn("Traceback", done.stdout + done.stderr)
+
+
+class Built(unittest.TestCase):
+    def test_version_stands_once(self):
+        import mpibind
+
+        version = prerequisites.workspace("version")
+        self.assertEqual(mpibind.__version__, version)
+        self.assertEqual(importlib.metadata.version("mpibind"), version)
+
+    def test_extension_is_for_every_python(self):
+        import mpibind._core
+
+        path = Path(mpibind._core.__file__)
+        self.assertEqual(path.name, "_core.abi3.so")
+        # Symbols of one version's own interface begin with an underscore, but for a few.
+        names = set(re.findall(rb"\b_Py\w+", path.read_bytes()))
+        stable = {b"_Py_NoneStruct", b"_Py_TrueStruct", b"_Py_FalseStruct", b"_Py_Dealloc"}
+        stable |= {b"_Py_NotImplementedStruct", b"_Py_EllipsisObject"}
+        self.assertLessEqual(names, stable)
+
+    def test_in_place_from_a_source_distribution(self):
+        """All that is needed is in the archive; built in place, it is used with PYTHONPATH."""
+        # Always in the same folder: only what changed since the last time is built again.
+        work = support.ROOT / "build" / "in-place"
+        env = {**os.environ, "CARGO_TARGET_DIR": str(work / "target")}
+        source = work / "source"
+        shutil.rmtree(source, ignore_errors=True)
+        for name in SOURCES:
+            path = source / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            original = support.ROOT / name
+            if original.is_dir():
+                shutil.copytree(
+                    original, path, ignore=shutil.ignore_patterns("*.so", "__pycache__")
+                )
+            else:
+                shutil.copy2(original, path)
+        done = build(source, "setup.py", "--quiet", "sdist", "--dist-dir", str(work), env=env)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        [archive] = work.glob("*.tar.gz")
+        with tarfile.open(archive) as packed:
+            packed.extractall(work, filter="data")
+        archive.unlink()
+        unpacked = work / archive.name.removesuffix(".tar.gz")
+        done = build(unpacked, *IN_PLACE, env=env)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        code = "import mpibind._core as core; print(core.__file__, core.__version__)"
+        found = support.run(code, env={"PYTHONPATH": str(unpacked)}).split()
+        self.assertEqual(found[0], str(unpacked / "mpibind" / "_core.abi3.so"))
+        self.assertEqual(found[1], prerequisites.workspace("version"))
+
+
+if __name__ == "__main__":
+    support.main()
