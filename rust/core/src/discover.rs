@@ -95,7 +95,14 @@ fn from_this_machine() -> Result<Discovered> {
         );
         return Err(Error::topology(origin, reason));
     }
-    load(TopologyBuilder::new(), &origin, Some(root.as_deref().unwrap_or(Path::new("/"))))
+    let mut builder = TopologyBuilder::new();
+    if root.is_some() {
+        // Else hwloc asks the processor that it runs on about the machine of the copied tree.
+        builder = builder
+            .without_component("x86")
+            .map_err(|error| Error::topology(&origin, error.to_string()))?;
+    }
+    load(builder, &origin, Some(root.as_deref().unwrap_or(Path::new("/"))))
 }
 
 fn from_xml(path: &Path, origin: &str) -> Result<Discovered> {
@@ -151,7 +158,42 @@ fn check_xml(text: &str) -> std::result::Result<(), String> {
     if !root.children().any(|node| node.has_tag_name("object")) {
         return Err("it is a topology without objects; write it anew with `lstopo node.xml`".into());
     }
+    check_depth(root)?;
+    root.descendants().filter(|node| node.has_tag_name("object")).try_for_each(check_index)
+}
+
+/// hwloc reads nested objects by recursion: a deep enough file would overflow its stack.
+fn check_depth(root: roxmltree::Node<'_, '_>) -> std::result::Result<(), String> {
+    const MAX_DEPTH: usize = 200;
+    let mut path = Vec::new();
+    for node in root.descendants().filter(roxmltree::Node::is_element) {
+        let parent = node.parent().map(|parent| parent.id());
+        while path.last().is_some_and(|last| Some(*last) != parent) {
+            path.pop();
+        }
+        path.push(node.id());
+        if path.len() > MAX_DEPTH {
+            return Err(format!(
+                "its objects are nested more than {MAX_DEPTH} deep; no machine is"
+            ));
+        }
+    }
     Ok(())
+}
+
+/// CPUs and NUMA nodes are bits in hwloc's sets, which grow with the largest number and end at
+/// 2^31.
+fn check_index(object: roxmltree::Node<'_, '_>) -> std::result::Result<(), String> {
+    const MAX_INDEX: u32 = 1 << 20;
+    let (Some(kind), Some(index)) = (object.attribute("type"), object.attribute("os_index")) else {
+        return Ok(());
+    };
+    if !matches!(kind, "PU" | "NUMANode") || index.parse().is_ok_and(|index: u32| index < MAX_INDEX)
+    {
+        return Ok(());
+    }
+    let shown: String = index.chars().take(20).collect();
+    Err(format!("it has a {kind} with os_index=\"{shown}\"; it must be 0 to {}", MAX_INDEX - 1))
 }
 
 fn refusal() -> String {

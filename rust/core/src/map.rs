@@ -105,6 +105,8 @@ struct Mapper<'a> {
     /// One per NUMA node, in logical order.
     domains: Vec<Domain>,
     builder: MappingBuilder,
+    /// Where each GPU counts as hanging.
+    places: Vec<ObjectId>,
     /// GPUs by task.
     gpus: Vec<Vec<usize>>,
     warnings: Vec<String>,
@@ -116,8 +118,11 @@ impl<'a> Mapper<'a> {
             let pus = node.objects()[numa.domain].pus.clone();
             Domain { object: numa.domain, pus, tasks: 0..0 }
         });
+        let domains: Vec<Domain> = domains.collect();
+        let places = node.gpus().iter().map(|gpu| place_among(&node, &domains, gpu.locality));
         Self {
-            domains: domains.collect(),
+            places: places.collect(),
+            domains,
             request,
             builder: MappingBuilder::new(request.ntasks, node.pus().len()),
             gpus: vec![Vec::new(); request.ntasks],
@@ -181,10 +186,8 @@ impl<'a> Mapper<'a> {
     fn weights(&self) -> Vec<u64> {
         if self.request.gpu_optim {
             let mut weights = vec![0; self.domains.len()];
-            for gpu in self.node.gpus().iter() {
-                let around = &self.node.objects()[gpu.locality].pus;
-                // Domains follow one another; those that touch the GPU's surroundings are a run,
-                // except where memory hangs at several heights of the tree.
+            for place in &self.places {
+                let around = &self.node.objects()[*place].pus;
                 for (weight, domain) in weights.iter_mut().zip(&self.domains) {
                     *weight +=
                         u64::from(domain.pus.start < around.end && around.start < domain.pus.end);
@@ -263,17 +266,19 @@ impl<'a> Mapper<'a> {
             }
             return;
         }
-        for (object, tasks) in
-            objects.iter().zip((Blocks { items: ntasks, hands: objects.len() }).iter())
-        {
+        let capacities: Vec<usize> =
+            objects.iter().map(|object| object.pus.len().min(cpus_per_object)).collect();
+        for (object, tasks) in objects.iter().zip(seats(ntasks, &capacities)) {
             let offered = contribution.of(object);
-            if offered.len() >= tasks.len() {
-                for block in (Blocks { items: offered.len(), hands: tasks.len() }).iter() {
+            if offered.len() >= tasks {
+                for block in
+                    (Blocks { items: offered.len(), hands: tasks.max(1) }).iter().take(tasks)
+                {
                     self.builder.push(&offered[block], threads);
                 }
             } else {
                 for (cpu, sharers) in
-                    (Blocks { items: tasks.len(), hands: offered.len() }).iter().enumerate()
+                    (Blocks { items: tasks, hands: offered.len() }).iter().enumerate()
                 {
                     sharers.for_each(|_| self.builder.push(&offered[cpu..=cpu], threads));
                 }
@@ -283,10 +288,9 @@ impl<'a> Mapper<'a> {
 
     /// The GPUs in the subtree of a domain, in device order.
     fn gpus_inside(&self, domain: ObjectId) -> Vec<usize> {
-        let gpus = self.node.gpus().iter().enumerate();
-        gpus.filter(|(_, gpu)| self.node.is_inside(gpu.locality, domain))
-            .map(|(index, _)| index)
-            .collect()
+        let places = self.places.iter().enumerate();
+        let inside = places.filter(|(_, place)| self.node.is_inside(**place, domain));
+        inside.map(|(gpu, _)| gpu).collect()
     }
 
     /// GPUs that hang above every domain go to the tasks below their place that have none yet,
@@ -298,7 +302,7 @@ impl<'a> Mapper<'a> {
             !self.domains.iter().any(|domain| node.is_inside(place, domain.object))
         };
         let mut places: Vec<ObjectId> =
-            node.gpus().iter().map(|gpu| gpu.locality).filter(|place| is_above(*place)).collect();
+            self.places.iter().copied().filter(|place| is_above(*place)).collect();
         // Objects are numbered from the outside in; a stable sort keeps the device order.
         places.sort_by_key(|place| std::cmp::Reverse(node.depth(*place)));
         let mut done = Vec::new();
@@ -308,7 +312,7 @@ impl<'a> Mapper<'a> {
             }
             done.push(place);
             let gpus: Vec<usize> =
-                (0..node.gpus().len()).filter(|gpu| node.gpus()[*gpu].locality == place).collect();
+                (0..self.places.len()).filter(|gpu| self.places[*gpu] == place).collect();
             let mut tasks: Vec<usize> = (self.domains.iter())
                 .filter(|domain| node.is_inside(domain.object, place))
                 .flat_map(|domain| domain.tasks.clone())
@@ -326,6 +330,44 @@ impl<'a> Mapper<'a> {
         }
         self.gpus.iter_mut().for_each(|gpus| gpus.sort_unstable());
     }
+}
+
+/// Where a GPU counts as hanging: its own place, or, if that has nothing to do with any domain (CPUs
+/// without memory of their own), the closest place above that has.
+fn place_among(node: &Topology, domains: &[Domain], mut place: ObjectId) -> ObjectId {
+    let has_to_do = |place: ObjectId, domain: &Domain| {
+        node.is_inside(place, domain.object) || node.is_inside(domain.object, place)
+    };
+    while place > 0 && !domains.iter().any(|domain| has_to_do(place, domain)) {
+        place = node.objects()[place].parent;
+    }
+    place
+}
+
+/// How many of `ntasks` tasks each object takes: equal blocks, the first ones one larger. On
+/// machines with unequal cores an object can have too few CPUs for its block while others have
+/// some left; then tasks move on to those, one to each in turn.
+fn seats(ntasks: usize, capacities: &[usize]) -> Vec<usize> {
+    let blocks = Blocks { items: ntasks, hands: capacities.len() };
+    let mut seats: Vec<usize> = blocks.iter().map(|block| block.len()).collect();
+    if capacities.iter().sum::<usize>() < ntasks {
+        return seats; // Some CPUs are shared in any case.
+    }
+    let mut standing = 0;
+    for (seat, capacity) in seats.iter_mut().zip(capacities) {
+        let taken = (*seat).min(*capacity);
+        standing += *seat - taken;
+        *seat = taken;
+    }
+    while standing > 0 {
+        for (seat, capacity) in seats.iter_mut().zip(capacities) {
+            if standing > 0 && *seat < *capacity {
+                *seat += 1;
+                standing -= 1;
+            }
+        }
+    }
+    seats
 }
 
 /// The CPUs that stand for an object: its first ones by OS index.
@@ -381,6 +423,14 @@ mod tests {
                 assert!(blocks[0].len() - blocks[hands - 1].len() <= 1);
             }
         }
+    }
+
+    #[test]
+    fn tasks_move_on_where_a_core_is_too_small_for_its_block() {
+        assert_eq!(seats(5, &[2, 2, 2]), [2, 2, 1]);
+        assert_eq!(seats(13, &[5, 3, 6, 0]), [5, 3, 5, 0]);
+        assert_eq!(seats(4, &[1, 1, 2]), [1, 1, 2]);
+        assert_eq!(seats(7, &[1, 2, 3]), [3, 2, 2]);
     }
 
     #[test]

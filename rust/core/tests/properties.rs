@@ -492,6 +492,20 @@ fn invariant_4_a_greedy_task_has_whole_domains() {
     });
 }
 
+/// The CPUs around a GPU: those at its place, or, where these have no memory of their own, at the
+/// closest place above that has some.
+fn around_gpu(node: &Topology, gpu: usize) -> Ids {
+    let has_memory: Ids = node.numas().iter().flat_map(|numa| pus_of(node, numa.domain)).collect();
+    let mut place = node.gpus()[gpu].locality;
+    loop {
+        let around: Ids = pus_of(node, place).into_iter().collect();
+        if place == 0 || !around.is_disjoint(&has_memory) {
+            return around;
+        }
+        place = node.objects()[place].parent;
+    }
+}
+
 /// Tasks are spread in proportion to GPUs or CPUs: less than one task off the exact share.
 #[test]
 fn tasks_are_spread_in_proportion() {
@@ -500,8 +514,8 @@ fn tasks_are_spread_in_proportion() {
         let node = mapping.topology();
         let domains = shares(mapping);
         let near = |share: &Share| {
-            let gpus = situation.expected().unwrap().gpus;
-            gpus.values().filter(|around| !around.is_disjoint(&share.cpus)).count()
+            let gpus = 0..node.gpus().len();
+            gpus.filter(|gpu| !around_gpu(node, *gpu).is_disjoint(&share.cpus)).count()
         };
         let mut weights: Vec<usize> = domains.iter().map(near).collect();
         if !situation.asked.gpu_optim || weights.iter().all(|weight| *weight == 0) {
@@ -635,7 +649,7 @@ fn gpus_go_to_tasks_near_them() {
                 .flatten()
                 .collect();
             for gpu in gpus {
-                let around: Ids = pus_of(node, node.gpus()[*gpu].locality).into_iter().collect();
+                let around = around_gpu(node, *gpu);
                 prop_assert!(!around.is_disjoint(&home), "GPU {gpu} is far from task {task}");
             }
         }
