@@ -53,12 +53,15 @@ test-python: build
 	prove --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN) test-suite/python/test_*.py
 
 bench: build
-	$(CARGO) bench --locked --package mpibind-core
+	$(CARGO) bench --locked --package mpibind-core --bench mapping
+	$(CC) -O2 test-suite/bench/distrib.c -o target/distrib \
+		$$(pkg-config --cflags --libs hwloc)
+	target/distrib
 	$(BIN)/python test-suite/bench/import_cost.py
 
 # Cargo itself knows best what has to be built again.
 build: $(READY)
-	$(BIN)/python setup.py --quiet build_rust --inplace --qbuild
+	$(BIN)/python setup.py --quiet build_rust --inplace
 
 $(READY): pyproject.toml setup.py Cargo.toml tools/prerequisites.py
 	$(if $(BASE),,$(error There is no Python 3.10 or newer in "$(or $(PYTHON),$(NAMES))": \

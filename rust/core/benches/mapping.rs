@@ -1,15 +1,13 @@
-//! How long a mapping takes, beside hwloc's own `hwloc_distrib` of as many items on the same machine.
+//! How long a mapping takes, on a topology that is loaded; what loading and restricting cost stands
+//! by itself.
 //!
-//! `cargo bench -p mpibind-core`. Both get a topology that is loaded; what loading and restricting
-//! cost stands by itself.
+//! `cargo bench -p mpibind-core`. test-suite/bench/distrib.c times hwloc's own distribution of as many
+//! items on the same machines, as far as hwloc manages; `make bench` runs both.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use divan::{Bencher, black_box};
-use hwloc2::object::depth::NormalDepth;
-use hwloc2::topology::DistributeFlags;
-use hwloc2::topology::builder::{TopologyBuilder, TypeFilter};
 use mpibind_core::discover::{Source, discover};
 use mpibind_core::{CpuSet, Parameters, Request, Topology, map};
 
@@ -29,7 +27,7 @@ enum Machine {
     Synthetic(&'static str),
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 5] = [
     Case {
         name: "4 tasks, worked example",
         machine: Machine::File("two-package-18core-smt2-2gpu"),
@@ -49,11 +47,6 @@ const CASES: [Case; 6] = [
         name: "4096 tasks, 16384 CPUs",
         machine: Machine::Synthetic("package:8 [numa] l3:16 core:64 pu:2"),
         ntasks: 4096,
-    },
-    Case {
-        name: "65536 tasks, 131072 CPUs",
-        machine: Machine::Synthetic("package:16 [numa] l3:64 core:64 pu:2"),
-        ntasks: 65_536,
     },
     // Threads of a core far apart in the numbering, as on most real machines.
     Case {
@@ -85,16 +78,6 @@ impl Case {
         };
         Arc::new(found.unwrap().topology)
     }
-
-    fn hwlocs(&self) -> hwloc2::Topology {
-        let builder = TopologyBuilder::new();
-        let builder = match self.machine {
-            Machine::File(name) => builder.from_xml(&std::fs::read_to_string(path(name)).unwrap()),
-            Machine::Synthetic(text) => builder.from_synthetic(text),
-        };
-        let builder = builder.unwrap().with_common_type_filter(TypeFilter::KeepStructure).unwrap();
-        builder.build().unwrap()
-    }
 }
 
 #[divan::bench(args = CASES, max_time = 2)]
@@ -102,22 +85,6 @@ fn mpibind_map(bencher: Bencher<'_, '_>, case: &Case) {
     let machine = case.ours();
     let request = Request::new(&Parameters::new(case.ntasks as i64)).unwrap();
     bencher.bench(|| map(black_box(&machine), black_box(&request)).unwrap());
-}
-
-#[divan::bench(args = CASES, max_time = 2)]
-fn hwloc_distrib(bencher: Bencher<'_, '_>, case: &Case) {
-    let machine = case.hwlocs();
-    let roots = [machine.root_object()];
-    bencher.bench(|| {
-        machine
-            .distribute_items(
-                black_box(&roots),
-                case.ntasks,
-                NormalDepth::MAX,
-                DistributeFlags::empty(),
-            )
-            .unwrap()
-    });
 }
 
 #[divan::bench(args = [

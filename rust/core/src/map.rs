@@ -393,17 +393,20 @@ impl Contribution {
 }
 
 /// Shares `total` in proportion to `weights`; what does not divide goes to the largest remainders,
-/// ties to the front. The weights are not all zero.
+/// ties to the front. The weights are not all zero. With at most 2^20 tasks and 2^32 CPUs nothing
+/// overflows.
 fn largest_remainder(total: usize, weights: &[u64]) -> Vec<usize> {
-    let sum: u128 = weights.iter().map(|weight| u128::from(*weight)).sum::<u128>().max(1);
-    let exact = |weight: &u64| total as u128 * u128::from(*weight);
+    let sum = weights.iter().sum::<u64>().max(1);
+    let exact = |weight: u64| total as u64 * weight;
     let mut shares: Vec<usize> =
-        weights.iter().map(|weight| (exact(weight) / sum) as usize).collect();
+        weights.iter().map(|weight| (exact(*weight) / sum) as usize).collect();
     let left = total - shares.iter().sum::<usize>();
-    let mut order: Vec<usize> = (0..weights.len()).collect();
-    order.sort_by_key(|index| std::cmp::Reverse(exact(&weights[*index]) % sum));
-    for index in order.into_iter().take(left) {
-        shares[index] += 1;
+    if left > 0 {
+        let mut order: Vec<usize> = (0..weights.len()).collect();
+        order.sort_by_key(|index| std::cmp::Reverse(exact(weights[*index]) % sum));
+        for index in order.into_iter().take(left) {
+            shares[index] += 1;
+        }
     }
     shares
 }

@@ -9,6 +9,7 @@
 //! neighbours, so a range of logical indexes says it all, and a machine with a hundred thousand
 //! CPUs takes a few megabytes.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -189,6 +190,8 @@ pub struct Topology {
     gpus: Arc<[Gpu]>,
     nics: Arc<[Nic]>,
     hidden_cpus: Vec<(u32, ObjectId)>,
+    /// Whether every memory domain has CPUs, and none of them has two.
+    has_plain_numas: bool,
 }
 
 impl Topology {
@@ -208,7 +211,7 @@ impl Topology {
         }
         let mut layout = Layout::new(tree);
         layout.merge_levels();
-        let topology = layout.finish();
+        let mut topology = layout.finish();
         let distinct: CpuSet = topology.pus.iter().copied().collect();
         if topology.pus.is_empty() {
             return Err(broken("it has no CPUs that may be used"));
@@ -216,6 +219,10 @@ impl Topology {
         if distinct.len() != topology.pus.len() || distinct.contains(NO_INDEX) {
             return Err(broken("its CPUs do not have one OS index each"));
         }
+        let covered: CpuSet = topology.numas.iter().flat_map(|numa| numa.cpus.iter()).collect();
+        let counted: usize = topology.numas.iter().map(|numa| numa.cpus.len()).sum();
+        topology.has_plain_numas =
+            covered.len() == counted && topology.numas.iter().all(|numa| topology.has_cpus(numa));
         Ok(topology)
     }
 
@@ -315,9 +322,7 @@ impl Topology {
     ///
     /// [`Error::Topology`] if no memory domain has CPUs.
     pub fn with_default_numas(&self) -> Result<Option<Self>> {
-        let covered = self.numas.iter().fold(CpuSet::new(), |all, numa| &all | &numa.cpus);
-        let counted: usize = self.numas.iter().map(|numa| numa.cpus.len()).sum();
-        if self.numas.iter().all(|numa| self.has_cpus(numa)) && covered.len() == counted {
+        if self.has_plain_numas {
             return Ok(None);
         }
         let keep = self.default_numas();
@@ -333,22 +338,22 @@ impl Topology {
     fn default_numas(&self) -> CpuSet {
         let mut nodes: Vec<_> = self.numas.iter().filter(|numa| self.has_cpus(numa)).collect();
         nodes.sort_by_key(|numa| numa.os_index);
-        let mut left = self.cpus();
+        let mut left: HashSet<u32> = self.pus.iter().copied().collect();
         let mut keep = CpuSet::new();
         let Some(first) = nodes.first() else { return keep };
         let subtype = first.subtype.clone();
         for same_subtype in [true, false] {
             for node in &nodes {
-                let wanted = !same_subtype || node.subtype == subtype;
-                let is_first = keep.is_empty();
                 if left.is_empty() {
                     return keep;
                 }
-                if wanted
-                    && !keep.contains(node.os_index)
-                    && (is_first || node.cpus.is_subset(&left))
-                {
-                    left = &left - &node.cpus;
+                let is_wanted = !same_subtype || node.subtype == subtype;
+                let is_first = keep.is_empty();
+                let fits = || is_first || node.cpus.iter().all(|cpu| left.contains(&cpu));
+                if is_wanted && !keep.contains(node.os_index) && fits() {
+                    for cpu in node.cpus.iter() {
+                        left.remove(&cpu);
+                    }
                     keep.insert_range(node.os_index..=node.os_index);
                 }
             }
@@ -362,9 +367,10 @@ impl Topology {
     ///
     /// [`Error::Topology`] if nothing is left.
     pub fn restricted_to_cpus(&self, cpus: &CpuSet) -> Result<Self> {
-        let nodes = self.numas.iter().filter(|numa| !numa.cpus.is_disjoint(cpus));
+        let members = self.members(cpus);
+        let nodes = self.numas.iter().filter(|numa| numa.cpus.iter().any(|cpu| members.has(cpu)));
         let nodes = nodes.map(|numa| numa.os_index).collect();
-        self.pruned(Some(cpus), &nodes)
+        self.pruned(Some(&members), &nodes)
     }
 
     /// The machine limited to these memory domains: CPUs left without memory go.
@@ -374,13 +380,13 @@ impl Topology {
     /// [`Error::Topology`] if nothing is left.
     pub fn restricted_to_numas(&self, nodes: &CpuSet) -> Result<Self> {
         let kept = self.numas.iter().filter(|numa| nodes.contains(numa.os_index));
-        let cpus = kept.fold(CpuSet::new(), |all, numa| &all | &numa.cpus);
-        self.pruned(Some(&cpus), nodes)
+        let cpus = kept.flat_map(|numa| numa.cpus.iter()).collect();
+        self.pruned(Some(&self.members(&cpus)), nodes)
     }
 
     /// The tree without the CPUs and memory domains that are not kept, and without the objects and
     /// devices that are then left with neither.
-    fn pruned(&self, cpus: Option<&CpuSet>, nodes: &CpuSet) -> Result<Self> {
+    fn pruned(&self, cpus: Option<&Members<'_>>, nodes: &CpuSet) -> Result<Self> {
         const GONE: usize = usize::MAX;
         let mut wanted = vec![false; self.objects.len()];
         let mut numas: Vec<_> =
@@ -388,20 +394,22 @@ impl Topology {
         for numa in &mut numas {
             wanted[numa.domain] = true;
             if let Some(cpus) = cpus {
-                numa.cpus = &numa.cpus & cpus;
+                numa.cpus = numa.cpus.iter().filter(|cpu| cpus.has(*cpu)).collect();
             }
         }
         let mut first_cpu = vec![NO_INDEX; self.objects.len()];
-        let kept_cpus: Option<Vec<bool>> = cpus.map(|cpus| self.membership(cpus));
+        let is_kept = |cpu: u32| cpus.is_none_or(|cpus| cpus.has(cpu));
+        let mut all_kept = true;
         let pu_level = self.levels[self.levels.len() - 1].objects.clone();
         for (pu, object) in pu_level.enumerate() {
-            if kept_cpus.as_ref().is_none_or(|kept| kept[pu]) {
+            if is_kept(self.pus[pu]) {
                 wanted[object] = true;
                 first_cpu[object] = self.pus[pu];
+            } else {
+                all_kept = false;
             }
         }
-        let kept_hidden = |cpu: &u32| cpus.is_none_or(|cpus| cpus.contains(*cpu));
-        for (cpu, object) in self.hidden_cpus.iter().filter(|(cpu, _)| kept_hidden(cpu)) {
+        for (cpu, object) in self.hidden_cpus.iter().filter(|(cpu, _)| is_kept(*cpu)) {
             first_cpu[*object] = first_cpu[*object].min(*cpu);
         }
         // Children come after their parents: one walk from the end tells every parent.
@@ -418,9 +426,7 @@ impl Topology {
             place[id] = tree.add(parent, object.kind, object.os_index);
             tree.nodes[place[id]].group = object.group;
         }
-        if let Some(kept_cpus) = kept_cpus
-            && kept_cpus.contains(&false)
-        {
+        if !all_kept {
             // hwloc keeps siblings in the order of their first CPU, which may have gone.
             let mut order = vec![NO_INDEX; tree.nodes.len()];
             for (id, at) in place.iter().enumerate().filter(|(_, at)| **at != GONE) {
@@ -446,30 +452,45 @@ impl Topology {
         let kept = |locality: usize| place[locality] != GONE;
         tree.gpus = self.gpus.iter().filter(|gpu| kept(gpu.locality)).cloned().collect();
         tree.nics = self.nics.iter().filter(|nic| kept(nic.locality)).cloned().collect();
-        let hidden =
-            self.hidden_cpus.iter().filter(|(cpu, object)| kept_hidden(cpu) && kept(*object));
+        let hidden = self.hidden_cpus.iter().filter(|(cpu, object)| is_kept(*cpu) && kept(*object));
         tree.hidden_cpus = hidden.map(|(cpu, object)| (*cpu, place[*object])).collect();
         tree.gpus.iter_mut().for_each(|gpu| gpu.locality = place[gpu.locality]);
         tree.nics.iter_mut().for_each(|nic| nic.locality = place[nic.locality]);
         Self::new(tree, "after the restriction")
     }
 
-    /// For each hardware thread, in logical order, whether `cpus` has it.
-    fn membership(&self, cpus: &CpuSet) -> Vec<bool> {
-        // One lookup per CPU costs the logarithm of the number of ranges, which for a list such as
-        // "0,2,4,..." is half the CPUs; a table by OS index costs one step.
+    /// A set of CPUs, made ready for one look-up per CPU.
+    fn members<'a>(&self, set: &'a CpuSet) -> Members<'a> {
         let largest = self.pus.iter().max().copied().unwrap_or(0);
-        if cpus.ranges().count() < 64 || largest as usize > 64 * self.pus.len() {
-            return self.pus.iter().map(|pu| cpus.contains(*pu)).collect();
-        }
-        let mut table = vec![false; largest as usize + 1];
-        for range in cpus.ranges() {
-            let (first, last) = (*range.start(), (*range.end()).min(largest));
-            if first <= last {
-                table[first as usize..=last as usize].fill(true);
+        let mut table = Vec::new();
+        if set.ranges().count() >= 64 && largest as usize <= 64 * self.pus.len() {
+            table.resize(largest as usize + 1, false);
+            for range in set.ranges() {
+                let (first, last) = (*range.start(), (*range.end()).min(largest));
+                if first <= last {
+                    table[first as usize..=last as usize].fill(true);
+                }
             }
         }
-        self.pus.iter().map(|pu| table[*pu as usize]).collect()
+        Members { set, table }
+    }
+}
+
+/// A set of CPUs. A look-up in a set costs the logarithm of the number of its ranges, which for a
+/// list such as "0,2,4,..." is half the CPUs; in a table by OS index it is one step.
+struct Members<'a> {
+    set: &'a CpuSet,
+    /// Empty where the set itself is quick enough.
+    table: Vec<bool>,
+}
+
+impl Members<'_> {
+    fn has(&self, cpu: u32) -> bool {
+        if self.table.is_empty() {
+            self.set.contains(cpu)
+        } else {
+            self.table.get(cpu as usize).copied().unwrap_or(false)
+        }
     }
 }
 
@@ -684,7 +705,16 @@ impl Layout {
         let hidden_cpus = self.tree.hidden_cpus.iter().map(|(cpu, id)| (*cpu, at(*id))).collect();
         gpus.iter_mut().for_each(|gpu| gpu.locality = with_cpus(at(gpu.locality)));
         nics.iter_mut().for_each(|nic| nic.locality = with_cpus(at(nic.locality)));
-        Topology { levels, objects, pus, numas, gpus: gpus.into(), nics: nics.into(), hidden_cpus }
+        Topology {
+            levels,
+            objects,
+            pus,
+            numas,
+            gpus: gpus.into(),
+            nics: nics.into(),
+            hidden_cpus,
+            has_plain_numas: false, // Known once all the rest is.
+        }
     }
 
     /// Gives objects without CPUs an empty range between their neighbours', so that the ranges of

@@ -36,7 +36,7 @@ const VERSION_1: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 </topology>
 "#;
 
-/// The same in format 2, with `NUMA` and `MORE` to be filled in.
+/// Two CPUs and a NUMA node in format 2, with more attributes of the machine and more objects.
 fn version_2(machine: &str, more: &str) -> String {
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
