@@ -147,7 +147,11 @@ class Mapping:
     def __getitem__(self, task: int) -> Task:
         from mpibind import arrays
 
-        index = range(len(self))[task]  # negative ones count from the end; IndexError beyond
+        try:
+            index = range(len(self))[task]  # negative numbers count from the end
+        except IndexError:
+            last = len(self) - 1
+            raise IndexError(f"there is no task {task}; it must be 0 to {last}") from None
         cpus = arrays.ids(self._core.cpus(index))
         return Task(cpus, self._core.nthreads(index), self._gpus[index])
 

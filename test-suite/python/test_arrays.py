@@ -46,7 +46,7 @@ class Arrays(unittest.TestCase):
         m = mpibind.Topology.from_synthetic("numa:2 core:4 pu:1").map(4)
         self.assertEqual((len(m), m[-1].cpus.tolist()), (4, [6, 7]))
         for bad in (4, -5):
-            with self.assertRaises(IndexError):
+            with self.assertRaisesRegex(IndexError, f"no task {bad}; it must be 0 to 3"):
                 m[bad]
         with self.assertRaises(TypeError):
             m["0"]
