@@ -144,6 +144,18 @@ class Missing(unittest.TestCase):
         self.assertNotIn("Traceback", done.stdout + done.stderr)
 
 
+class Documentation(unittest.TestCase):
+    def test_packages_are_those_that_the_error_names(self):
+        page = (support.ROOT / "docs" / "install.md").read_text()
+        rows = [line.strip("| ").split(" | ") for line in page.splitlines() if " | " in line]
+        head = next(row for row in rows if "Debian, Ubuntu" in row)
+        self.assertEqual(head, [system.name for system in prerequisites.SYSTEMS])
+        for look, word in (("rust", "Rust"), ("pkg_config", "pkg-config"), ("hwloc", "libhwloc")):
+            row = next(row for row in rows if row[0].startswith(word))
+            packages = [f"`{system.packages[look]}`" for system in prerequisites.SYSTEMS]
+            self.assertEqual(row[1:], packages)
+
+
 class Built(unittest.TestCase):
     def test_version_stands_once(self):
         import mpibind
