@@ -20,12 +20,13 @@ fn masks() -> BTreeMap<i32, CpuSet> {
     let threads = fs::read_dir("/proc/self/task").unwrap();
     let mask = |entry: std::io::Result<fs::DirEntry>| {
         let entry = entry.unwrap();
-        let status = fs::read_to_string(entry.path().join("status")).unwrap();
+        // A thread that was joined is listed a moment longer, and then has no status any more.
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
         let mut lines = status.lines();
         let list = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
-        (entry.file_name().to_str().unwrap().parse().unwrap(), CpuSet::parse(list).unwrap())
+        Some((entry.file_name().to_str().unwrap().parse().unwrap(), CpuSet::parse(list).unwrap()))
     };
-    threads.map(mask).collect()
+    threads.filter_map(mask).collect()
 }
 
 /// Threads that wait until this is dropped. They run when this returns.
