@@ -22,7 +22,7 @@ used, because on a big machine thousands of processes import at once from one fi
 TYPE_CHECKING = False  # typing's own would be an import; checkers know the name.
 if TYPE_CHECKING:
     from mpibind._core import __version__
-    from mpibind.binding import Binding
+    from mpibind.binding import Binding, bind
     from mpibind.errors import (
         AffinityError,
         DeviceError,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         topology_set_xml,
     )
     from mpibind.mapping import Mapping, Task
+    from mpibind.reporting import report
     from mpibind.topology import Gpu, Nic, NumaNode, Topology
 
 __all__ = [
@@ -68,14 +69,17 @@ __all__ = [
     "Topology",
     "TopologyError",
     "__version__",
+    "bind",
+    "report",
     "topology_set_xml",
 ]
 
 _MODULES = {
     "_core": ("__version__",),
-    "binding": ("Binding",),
+    "binding": ("Binding", "bind"),
     "mapping": ("Mapping", "Task"),
     "topology": ("Gpu", "Nic", "NumaNode", "Topology"),
+    "reporting": ("report",),
     "handle": ("MpibindHandle", "topology_set_xml"),
 }
 

@@ -7,21 +7,123 @@ import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpibind import _core
+from mpibind.errors import AffinityError, InvalidParameterError, LauncherError
+from mpibind.settings import Settings, naming_source, resolve
+from mpibind.topology import load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from mpibind.launcher import Place
     from mpibind.mapping import Mapping
-
-_VISIBLE_DEVICES = frozenset(
-    {"CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "VISIBLE_DEVICES"}
-)
+    from mpibind.topology import Topology
 
 _set_here: dict[str, str] = {}
 """Visible-devices variables that this process has set itself, with the values."""
+
+
+def bind(
+    local_rank: int | None = None,
+    local_size: int | None = None,
+    *,
+    nthreads: int = 0,
+    greedy: bool | None = None,
+    gpu_optim: bool | None = None,
+    smt: int | None = None,
+    restrict_ids: str | Iterable[int] | None = None,
+    restrict_type: str | None = None,
+    topology: Topology | str | os.PathLike[str] | None = None,
+    gpu_ids: str = "index",
+    apply: bool = True,
+    env: bool = True,
+    omp_affinity: bool = False,
+    visible: str | None = None,
+    respect: str = "cgroup",
+    membind: str | None = None,
+    verbose: bool | int | None = None,
+) -> Binding:
+    """Bind this process, one of several on its node, without MPI.
+
+    The node is mapped for all its tasks, and this process takes its own part. Each process does
+    so for itself; MPI programs use `mpibind.mpi.bind`, which maps each node once.
+
+    Parameters
+    ----------
+    local_rank, local_size : int, optional
+        Which task of the node this process is, and of how many. What is not given comes from the
+        launcher's variables (torchrun, Open MPI, MPICH, Intel MPI, MVAPICH, jsrun, PALS, Cray PMI,
+        Flux, Slurm).
+    nthreads, greedy, gpu_optim, smt, restrict_ids, restrict_type, topology, gpu_ids
+        As in `mpibind.mpi.bind`.
+    apply, env, omp_affinity, visible, respect, membind, verbose
+        As in `mpibind.mpi.bind`. ``respect="affinity"`` needs a process that is alone on its node,
+        since one process does not know the masks of others.
+
+    Returns
+    -------
+    Binding
+
+    Raises
+    ------
+    LauncherError
+        If no launcher says which task this is, or one says what cannot be.
+    InvalidParameterError, TopologyError, DeviceError, AffinityError
+        If it cannot be done; nothing is changed then.
+
+    Examples
+    --------
+    >>> import mpibind
+    >>> with mpibind.bind(local_rank=0, local_size=1) as binding:
+    ...     binding.applied
+    True
+    """
+    from mpibind.launcher import place
+
+    settings = resolve(
+        nthreads=nthreads,
+        greedy=greedy,
+        gpu_optim=gpu_optim,
+        smt=smt,
+        restrict_ids=restrict_ids,
+        restrict_type=restrict_type,
+        topology=topology,
+        gpu_ids=gpu_ids,
+        apply=apply,
+        env=env,
+        omp_affinity=omp_affinity,
+        visible=visible,
+        respect=respect,
+        membind=membind,
+        verbose=verbose,
+    )
+    try:
+        here = place(local_rank, local_size)
+    except LauncherError:
+        if settings.request is not None:
+            raise
+        here = place(0, 1)  # nothing will be done, and that needs no place
+    masks = None
+    if settings.respect == "affinity":
+        if here.local_size > 1:
+            error = InvalidParameterError(
+                f"respect='affinity' is not legal with local_size={here.local_size}: one process "
+                "does not know the masks of the others; use mpibind.mpi.bind() or respect='cgroup'"
+            )
+            error.parameter, error.value, error.legal = "respect", "'affinity'", "'cgroup'"
+            raise error
+        masks = _core.current_cpus()
+    mapping, parts = map_node(settings, here.local_size, masks)
+    binding = Binding(parts[here.local_rank], here, settings, mapping)
+    binding._bind_process()
+    binding._set_environment()
+    if settings.verbose:
+        print("\n".join(binding._lines(settings.verbose)), flush=True)
+    binding._warn(stacklevel=3)
+    return binding
 
 
 class Part(NamedTuple):
@@ -31,24 +133,53 @@ class Part(NamedTuple):
     nthreads: int
     gpus: tuple[str, ...]
     env: dict[str, str]
+    numas: tuple[int, ...]
+    """OS ids of the NUMA nodes that are local to the CPUs."""
+    notes: tuple[str, ...]
 
 
-def parts(mapping: Mapping, *, omp_affinity: bool) -> list[Part]:
-    """Cut a mapping into the parts of its tasks."""
-    core = mapping._core
-    return [
+def map_node(
+    settings: Settings, ntasks: int, masks: Iterable[int] | None
+) -> tuple[Mapping | None, list[Part | None]]:
+    """Map the tasks of this node, and cut the mapping into their parts.
+
+    With ``MPIBIND=off`` there is neither.
+    """
+    if settings.request is None:
+        return None, [None] * ntasks
+    from mpibind.mapping import Mapping
+
+    node = load(settings.topology)._core
+    # Whoever only looks at another machine does not want this one's limits.
+    quota = _core.cpu_quota() if settings.apply or node.is_live else None
+    try:
+        core = node.map(settings.request.for_node(ntasks, masks, quota))
+    except InvalidParameterError as error:
+        raise naming_source(error, settings.sources) from None
+    mapping = Mapping(core, settings.gpu_ids)
+    notes = tuple(core.notes)
+    parts: list[Part | None] = [
         Part(
             tuple(core.cpus(task)),
             core.nthreads(task),
             gpus,
-            mapping.env(task, omp_affinity=omp_affinity),
+            {
+                name: value
+                for name, value in mapping.env(
+                    task, omp_affinity=settings.omp_affinity, visible=settings.visible
+                ).items()
+                if name not in settings.left_out
+            },
+            tuple(core.numas(task)),
+            notes,
         )
         for task, gpus in enumerate(mapping.gpus)
     ]
+    return mapping, parts
 
 
 class Binding:
-    """Where a process was put; made by `mpibind.mpi.bind`.
+    """Where a process was put; made by `mpibind.bind` and `mpibind.mpi.bind`.
 
     Printed, it is one line. As a context manager it restores at the end of the block.
 
@@ -69,28 +200,32 @@ class Binding:
         The mapping of the whole node, on the node's leader; None elsewhere.
     applied : bool
         Whether the process is bound.
+    membind : {"bind", "preferred"} or None
+        How its memory is bound; None if it is not.
+    notes : tuple of str
+        What a user may want to know: limits that were heeded, what was not done and why.
     """
 
     def __init__(
-        self,
-        part: Part,
-        *,
-        rank: int,
-        size: int,
-        local_rank: int,
-        local_size: int,
-        mapping: Mapping | None,
+        self, part: Part | None, here: Place, settings: Settings, mapping: Mapping | None
     ) -> None:
-        self.rank, self.size = rank, size
-        self.local_rank, self.local_size = local_rank, local_size
+        self._before = tuple(_core.current_cpus())
+        if part is None:
+            note = "MPIBIND=off: nothing was bound or set"
+            part = Part(self._before, len(self._before), (), {}, (), (note,))
+        self.local_rank, self.local_size, self.rank, self.size = here
         self.hostname = os.uname().nodename
         self.nthreads, self.gpus, self.cpu_list = part.nthreads, part.gpus, part.cpus
         self.mapping = mapping
         self.env: dict[str, str] = {}
         self.applied = False
-        self._variables = part.env
-        self._before = tuple(_core.current_cpus())
-        self._saved: _core.SavedAffinity | None = None
+        self.membind: str | None = None
+        self.notes = part.notes
+        self._part, self._settings = part, settings
+        self._warnings: list[str] = [] if mapping is None else [*mapping._core.warnings]
+        self._saved_cpus: _core.SavedAffinity | None = None
+        self._saved_memory: _core.SavedMemory | None = None
+        self._saved_pools: Callable[[], None] | None = None
         self._replaced: dict[str, str | None] = {}
 
     @property
@@ -107,57 +242,34 @@ class Binding:
 
         return arrays.ids(self._before)
 
-    def bind_process(self) -> None:
-        """Bind all threads.
-
-        Raises
-        ------
-        AffinityError
-            If it cannot be done; nothing is changed then.
-        """
-        self._saved = _core.bind(self.cpu_list)
-        self.applied = True
-
-    def set_variables(self) -> None:
-        """Put the variables into the environment of this process.
-
-        A visible-devices variable that somebody else has set stays: a scheduler that gave the job
-        some of the node's GPUs says so in it.
-        """
-        for name, value in self._variables.items():
-            old = os.environ.get(name)
-            if name in _VISIBLE_DEVICES:
-                if old is not None and old != _set_here.get(name):
-                    warnings.warn(
-                        f"{name}={old!r} was set before and stays; mpibind would set {value!r}",
-                        stacklevel=3,
-                    )
-                    continue
-                _set_here[name] = value
-            os.environ[name] = value
-            self._replaced[name] = old
-            self.env[name] = value
-
     def restore(self) -> None:
-        """Give all threads their CPUs from before, and the environment its variables.
+        """Go back to how things were before: CPUs, memory policy, thread pools, environment.
 
-        To restore twice does no harm.
+        To restore twice does no harm. Bindings on top of each other are restored in reverse order.
+        The memory policy is that of the calling thread: restore in the thread that bound.
 
         Raises
         ------
         AffinityError
-            If the kernel does not allow the old CPUs any more.
+            If the kernel does not allow the old CPUs or memory any more; the rest is restored.
         """
         for name, old in self._replaced.items():
             if old is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = old
-        self._replaced = {}
-        saved, self._saved = self._saved, None
-        self.env, self.applied = {}, False
-        if saved is not None:
-            saved.restore()
+        pools, self._saved_pools = self._saved_pools, None
+        memory, self._saved_memory = self._saved_memory, None
+        cpus, self._saved_cpus = self._saved_cpus, None
+        self._replaced, self.env, self.applied, self.membind = {}, {}, False, None
+        if pools is not None:
+            pools()
+        try:
+            if memory is not None:
+                memory.restore()
+        finally:
+            if cpus is not None:
+                cpus.restore()
 
     def __enter__(self) -> Binding:
         return self
@@ -177,3 +289,72 @@ class Binding:
 
     def __repr__(self) -> str:
         return f"<Binding {self}>"
+
+    # --- what the two bind() do, in this order
+
+    def _bind_process(self) -> None:
+        """Bind all threads, and the memory of this one, if asked to.
+
+        Raises AffinityError if the threads cannot be bound; nothing is changed then. That memory
+        cannot be bound is only told: containers often forbid it, and the CPUs are worth having.
+        """
+        if not self._settings.apply:
+            return
+        self._saved_cpus = _core.bind(self.cpu_list)
+        self.applied = True
+        if self._settings.membind is None:
+            return
+        try:
+            self._saved_memory = _core.bind_memory(self._settings.membind, self._part.numas)
+        except AffinityError as error:
+            self._warnings.append(f"the CPUs are bound, memory is not: {error}")
+        else:
+            self.membind = self._settings.membind
+
+    def _set_environment(self) -> None:
+        """Put the variables into the environment, and tell runtimes that read them already."""
+        if not self._settings.env:
+            return
+        from mpibind import runtimes
+
+        said_before = os.environ.get("OMP_NUM_THREADS")
+        for name, value in self._part.env.items():
+            self._set_variable(name, value)
+        self._warnings.append(runtimes.gpu_warning(self.env))
+        if "OMP_NUM_THREADS" in self.env:
+            self._saved_pools, warning = runtimes.resize_pools(self.nthreads, said_before)
+            self._warnings.append(warning)
+
+    def _set_variable(self, name: str, value: str) -> None:
+        """Set a variable, unless it is one for GPUs that somebody else has set.
+
+        A scheduler that gave the job, or this task, some of the node's GPUs says so there.
+        """
+        old = os.environ.get(name)
+        if name in _core.VISIBLE_DEVICES:
+            if old is not None and old != _set_here.get(name):
+                self._warnings.append(
+                    f"{name}={old!r} was set before and stays; mpibind would set {value!r}"
+                )
+                return
+            _set_here[name] = value
+        os.environ[name] = value
+        self._replaced[name] = old
+        self.env[name] = value
+
+    def _lines(self, verbose: int) -> list[str]:
+        """What is printed for this process."""
+        notes = [f"{self.hostname}: {note}" for note in self.notes] if verbose > 1 else []
+        return [str(self), *notes]
+
+    def _warn(self, stacklevel: int) -> None:
+        """Give the warnings, last of all: someone may have made them errors."""
+        found = [text for text in self._warnings if text]
+        self.notes += tuple(found)
+        self._warnings = []
+        try:
+            for text in found:
+                warnings.warn(text, UserWarning, stacklevel=stacklevel)
+        except UserWarning:
+            self.restore()
+            raise

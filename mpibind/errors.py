@@ -77,3 +77,10 @@ class AffinityError(MpibindError, OSError):
 
 class LauncherError(MpibindError):
     """The launcher does not say, or says wrong, which task of the node this process is."""
+
+
+def illegal(parameter: str, value: object, legal: str) -> InvalidParameterError:
+    """Make the error for a value that Python alone knows not to be legal."""
+    error = InvalidParameterError(f"{parameter}={value!r} is not legal: {legal}")
+    error.parameter, error.value, error.legal = parameter, repr(value), legal
+    return error

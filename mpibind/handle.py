@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpibind import _core, text
-from mpibind.errors import InvalidParameterError, MpibindError
+from mpibind.errors import MpibindError, illegal
 from mpibind.topology import load
 
 if TYPE_CHECKING:
@@ -86,12 +86,6 @@ def topology_set_xml(path: str | os.PathLike[str]) -> None:
     """
     _core.Topology.from_xml(path)
     os.environ["HWLOC_XMLFILE"] = os.fspath(path)
-
-
-def _illegal(parameter: str, value: object, legal: str) -> InvalidParameterError:
-    error = InvalidParameterError(f"{parameter}={value!r} is not legal: {legal}")
-    error.parameter, error.value, error.legal = parameter, repr(value), legal
-    return error
 
 
 class MpibindHandle:
@@ -259,7 +253,7 @@ class MpibindHandle:
         """
         if self._open().ntasks is None:
             advice = "set it before calling mpibind(), such as MpibindHandle(ntasks=4)"
-            raise _illegal("ntasks", None, advice)
+            raise illegal("ntasks", None, advice)
         mapping = load(self._topology_file)._core.map(self._request)
         _check_gpu_ids(mapping, self._gpu_ids)
         self._forget()
@@ -331,7 +325,7 @@ class MpibindHandle:
         kind = _GPU_IDS.get(id_type, id_type) if isinstance(id_type, int) else id_type
         if kind not in _GPU_IDS.values():
             legal = "MPIBIND_ID_UNIV, _SMI, _VISDEVS, _PCIBUS or _NAME"
-            raise _illegal("id_type", id_type, f"it must be {legal}")
+            raise illegal("id_type", id_type, f"it must be {legal}")
         if self._mapping is not None:
             _check_gpu_ids(self._mapping, str(kind))
         self._gpu_ids = str(kind)
@@ -370,7 +364,7 @@ class MpibindHandle:
         mapping = self._mapped()
         values: dict[str, list[str]] = {}
         for task in range(mapping.ntasks):
-            for name, value in mapping.env(task, True, self._gpu_ids == "uuid"):
+            for name, value in mapping.env(task, True, self._gpu_ids == "uuid", "own"):
                 values.setdefault(name, []).append(value)
         self._env = values
 
@@ -392,7 +386,7 @@ class MpibindHandle:
         """
         values = self._variables()
         if name not in values:
-            raise _illegal("name", name, f"it must be one of {', '.join(values)}")
+            raise illegal("name", name, f"it must be one of {', '.join(values)}")
         return list(values[name])
 
     def finalize(self) -> None:
@@ -435,7 +429,7 @@ def _restrict_type(value: object) -> int:
     for number, name in _RESTRICT_TYPES.items():
         if value in (number, name):
             return number
-    raise _illegal("restrict_type", value, f"it must be {legal}")
+    raise illegal("restrict_type", value, f"it must be {legal}")
 
 
 def _check_gpu_ids(mapping: _core.Mapping, kind: str) -> None:
@@ -451,7 +445,7 @@ def _fitting(result: str, size: int | None) -> str:
         raise TypeError(f"size must be an integer or None, not {size!r} ({type(size).__name__})")
     length = len(result.encode())
     if length > size - 1:
-        raise _illegal(
+        raise illegal(
             "size",
             size,
             f"the text has {length} bytes; give at least {length + 1}, or leave it out",

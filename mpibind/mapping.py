@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -42,9 +41,6 @@ class Mapping:
         self._core = core
         self._gpu_ids = gpu_ids
         self._gpus = [tuple(core.gpus(task, gpu_ids)) for task in range(core.ntasks)]
-        for warning in core.warnings:
-            # The caller of Topology.map(), which is the caller of this.
-            warnings.warn(warning, UserWarning, stacklevel=3)
 
     @property
     def cpus(self) -> list[NDArray[np.int32]]:
@@ -99,7 +95,7 @@ class Mapping:
 
         return arrays.gpu_matrix(self._core)
 
-    def env(self, task: int, *, omp_affinity: bool = False) -> dict[str, str]:
+    def env(self, task: int, *, omp_affinity: bool = False, visible: str = "own") -> dict[str, str]:
         """Return the variables that make a program use what a task got; nothing is set.
 
         Parameters
@@ -108,13 +104,15 @@ class Mapping:
             The task, from 0.
         omp_affinity : bool
             Also pin OpenMP's threads (``OMP_PLACES``, ``OMP_PROC_BIND``).
+        visible : {"own", "own-first", "off"}
+            Which GPUs to show: the task's, all of the node with the task's first, or not to say.
 
         Raises
         ------
         InvalidParameterError
-            If there is no such task.
+            If there is no such task, or a value is not legal.
         """
-        return dict(self._core.env(task, omp_affinity, self._gpu_ids == "uuid"))
+        return dict(self._core.env(task, omp_affinity, self._gpu_ids == "uuid", visible))
 
     def apply(self, task: int) -> _core.SavedAffinity:
         """Bind every thread of this process to a task's CPUs.

@@ -1,10 +1,17 @@
-"""Binding the ranks of an MPI program: ``mpibind.mpi.bind(comm)``."""
+"""The ranks of an MPI program: ``mpibind.mpi.bind(comm)`` and what goes with it.
+
+All functions are collective: every rank of the communicator calls them. What they send does not
+depend on parameters, which may differ from rank to rank by mistake; and an error on one rank
+becomes an error on all. So no rank is left waiting.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
-from typing import TYPE_CHECKING, NamedTuple
+import zlib
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 try:
     from mpi4py import MPI
@@ -14,31 +21,39 @@ except ImportError as error:
         f"mpibind.mpi needs mpi4py ({error}); pip install 'mpibind[mpi]' brings it"
     ) from error
 
-from mpibind import errors
-from mpibind.binding import Binding, Part, parts
-from mpibind.topology import Topology, load
+from mpibind import _core, errors
+from mpibind.binding import Binding, map_node
+from mpibind.launcher import Place
+from mpibind.settings import Settings, resolve
+from mpibind.topology import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from mpibind.binding import Part
     from mpibind.mapping import Mapping
+    from mpibind.reporting import Finding, Process, Rank
+    from mpibind.topology import Topology
 
 
 def bind(
     comm: MPI.Intracomm | None = None,
     *,
     nthreads: int = 0,
-    greedy: bool = True,
-    gpu_optim: bool = True,
-    smt: int = 0,
+    greedy: bool | None = None,
+    gpu_optim: bool | None = None,
+    smt: int | None = None,
     restrict_ids: str | Iterable[int] | None = None,
-    restrict_type: str = "cpu",
+    restrict_type: str | None = None,
     topology: Topology | str | os.PathLike[str] | None = None,
     gpu_ids: str = "index",
     apply: bool = True,
     env: bool = True,
     omp_affinity: bool = False,
-    verbose: bool = False,
+    visible: str | None = None,
+    respect: str = "cgroup",
+    membind: str | None = None,
+    verbose: bool | int | None = None,
 ) -> Binding:
     """Map the ranks of each node to its hardware and bind the calling process.
 
@@ -50,18 +65,32 @@ def bind(
     ----------
     comm : mpi4py.MPI.Intracomm, optional
         The ranks to bind; ``MPI.COMM_WORLD`` without.
-    nthreads, greedy, gpu_optim, smt, restrict_ids, restrict_type, gpu_ids
+    nthreads, gpu_ids
         As in `mpibind.Topology.map`.
+    greedy, gpu_optim, smt, restrict_ids, restrict_type
+        As in `mpibind.Topology.map`. If one is not given, ``MPIBIND``, ``MPIBIND_RESTRICT`` and
+        ``MPIBIND_RESTRICT_TYPE`` count, and then the defaults there.
     topology : Topology or path-like, optional
-        The machine to map to, or its hwloc XML; each node itself without.
+        The machine to map to, or its hwloc XML; each node itself without. May differ from node to
+        node.
     apply : bool
         Whether to bind.
     env : bool
-        Whether to set the variables.
+        Whether to set the variables, and resize thread pools that are loaded already.
     omp_affinity : bool
         Whether to also pin OpenMP's threads (``OMP_PLACES``, ``OMP_PROC_BIND``).
-    verbose : bool
-        Whether rank 0 prints a line for each rank, in the order of ranks.
+    visible : {"own", "own-first", "off"}
+        Which GPUs the rank is shown: its own; all of the node with its own first, as libraries
+        want that copy from GPU to GPU; or whatever it sees now.
+    respect : {"cgroup", "affinity"}
+        What limits the CPUs: the job's cgroup, or the masks that the node's ranks have together,
+        for jobs that share a node without cgroups.
+    membind : {"bind", "preferred"}, optional
+        Whether new memory of the calling thread, and of threads that start later, must come from
+        the rank's NUMA nodes, or should.
+    verbose : bool or int
+        Whether rank 0 prints a line for each rank, in the order of ranks; 2 adds notes. It is
+        enough that one rank asks.
 
     Returns
     -------
@@ -71,7 +100,10 @@ def bind(
     ------
     MpibindError
         If anything fails on any rank. All ranks raise the same error, which names the rank, its
-        host and the cause, and all are as they were before.
+        host and the cause, and all are as they were before. Ranks that ask for different things
+        are an error, except for `apply`, `env` and `verbose`.
+    InvalidParameterError
+        If `comm` is an intercommunicator or was freed.
 
     Examples
     --------
@@ -81,95 +113,480 @@ def bind(
     True
     >>> binding.restore()
     """
-    comm = MPI.COMM_WORLD if comm is None else comm
+    return _together(
+        comm,
+        lambda: resolve(
+            nthreads=nthreads,
+            greedy=greedy,
+            gpu_optim=gpu_optim,
+            smt=smt,
+            restrict_ids=restrict_ids,
+            restrict_type=restrict_type,
+            topology=topology,
+            gpu_ids=gpu_ids,
+            apply=apply,
+            env=env,
+            omp_affinity=omp_affinity,
+            visible=visible,
+            respect=respect,
+            membind=membind,
+            verbose=verbose,
+        ),
+    )
+
+
+def map(  # shadows a builtin, under the name that Topology.map has
+    comm: MPI.Intracomm | None = None,
+    *,
+    nthreads: int = 0,
+    greedy: bool | None = None,
+    gpu_optim: bool | None = None,
+    smt: int | None = None,
+    restrict_ids: str | Iterable[int] | None = None,
+    restrict_type: str | None = None,
+    topology: Topology | str | os.PathLike[str] | None = None,
+    gpu_ids: str = "index",
+    respect: str = "cgroup",
+    verbose: bool | int | None = None,
+) -> Binding:
+    """Tell where `bind` would put the calling process. Nothing is bound or set.
+
+    Collective over `comm`; parameters and errors are those of `bind`.
+
+    Returns
+    -------
+    Binding
+        With ``applied`` False and an empty ``env``.
+
+    Examples
+    --------
+    >>> import mpibind.mpi
+    >>> there = mpibind.mpi.map(topology="test-suite/topologies/power9-ac922-4gpu.xml")
+    >>> there.nthreads, there.gpus
+    (160, ('0', '1', '2', '3'))
+    """
+    return _together(
+        comm,
+        lambda: resolve(
+            nthreads=nthreads,
+            greedy=greedy,
+            gpu_optim=gpu_optim,
+            smt=smt,
+            restrict_ids=restrict_ids,
+            restrict_type=restrict_type,
+            topology=topology,
+            gpu_ids=gpu_ids,
+            apply=False,
+            env=False,
+            respect=respect,
+            verbose=verbose,
+        ),
+    )
+
+
+def get_mapping(
+    comm: MPI.Intracomm | None = None, verbose: bool | int | None = None
+) -> dict[str, int | list[int] | list[str]]:
+    """Tell where `bind` would put the calling process, in the classic library's form.
+
+    Collective over `comm`; nothing is bound or set.
+
+    Returns
+    -------
+    dict
+        ``nthreads`` (int), ``cpus`` (list of int, OS ids) and ``gpus`` (list of str).
+
+    Raises
+    ------
+    MpibindError
+        As `bind`.
+
+    Examples
+    --------
+    >>> import mpibind.mpi
+    >>> sorted(mpibind.mpi.get_mapping())
+    ['cpus', 'gpus', 'nthreads']
+    """
+    there = map(comm, verbose=verbose)
+    return {"nthreads": there.nthreads, "cpus": list(there.cpu_list), "gpus": list(there.gpus)}
+
+
+def report(
+    comm: MPI.Intracomm | None = None,
+    *,
+    topology: Topology | str | os.PathLike[str] | None = None,
+    as_dict: bool = False,
+) -> dict[str, Any] | None:
+    """Print what the ranks are really bound to, and what is wrong with that.
+
+    Collective over `comm`. Rank 0 prints a line for each rank, in the order of ranks, as `bind`
+    does but with what the kernel says: the CPUs of all threads together. A line for each finding
+    follows: CPUs that ranks share, more threads than CPUs, ranks across NUMA domains, GPUs far from
+    their rank, a CPU quota below the CPUs.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Intracomm, optional
+        The ranks to look at; ``MPI.COMM_WORLD`` without.
+    topology : Topology or path-like, optional
+        As in `mpibind.report`; that of each node's first rank counts.
+    as_dict : bool
+        Whether rank 0 returns it instead of printing.
+
+    Returns
+    -------
+    dict or None
+        On rank 0 with `as_dict`, as of `mpibind.report`; None elsewhere.
+
+    Examples
+    --------
+    >>> import mpibind.mpi
+    >>> found = mpibind.mpi.report(as_dict=True)
+    >>> found["ranks"][0]["local_size"]
+    1
+    """
+    from mpibind.reporting import as_dictionary, lines, look
+
+    comm = _checked(comm)
     node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
     try:
-        mapping: Mapping | None = None
-        sent: list[Part | _Failure] | None = None
-        if node.rank == 0:
-            try:
-                mapping = load(topology).map(
-                    node.size,
-                    nthreads=nthreads,
-                    greedy=greedy,
-                    gpu_optim=gpu_optim,
-                    smt=smt,
-                    restrict_ids=restrict_ids,
-                    restrict_type=restrict_type,
-                    gpu_ids=gpu_ids,
-                )
-                sent = [*parts(mapping, omp_affinity=omp_affinity)]
-            except Exception as error:
-                # The others are waiting for their parts: whatever it is, they must hear of it.
-                sent = [_Failure.of(error)] * node.size
-        part = node.scatter(sent)
-        local_rank, local_size = node.rank, node.size
+        regrouped = _regroup(comm, node) if comm.allreduce(node.size == 1, op=MPI.LOR) else None
+        if regrouped is not None:
+            node.Free()
+            node = regrouped
+        processes = node.gather(look(Place(node.rank, node.size, comm.rank, comm.size)))
     finally:
         node.Free()
+    found = comm.gather(None if processes is None else _examine(processes, topology))
+    if found is None:
+        return None
+    told = [of_node for of_node in found if of_node is not None]
+    ranks = sorted(chain.from_iterable(ranks for ranks, _ in told), key=_rank_of)
+    findings = [*chain.from_iterable(findings for _, findings in told)]
+    if as_dict:
+        return as_dictionary(ranks, findings)
+    print("\n".join(lines(ranks, findings)), flush=True)
+    return None
 
-    binding: Binding | None = None
+
+def _examine(
+    processes: list[Process], topology: Topology | str | os.PathLike[str] | None
+) -> tuple[list[Rank], list[Finding]]:
+    """Examine a node. What fails there becomes a finding: the others are waiting."""
+    from mpibind.reporting import examine
+
+    try:
+        node: Topology | Exception = load(topology)
+    except Exception as error:
+        node = error
+    return examine(processes, node)
+
+
+def _rank_of(rank: Rank) -> int:
+    return rank.process.place.rank
+
+
+# ------------------------------------------------------------------------------
+# How it is done
+# ------------------------------------------------------------------------------
+
+
+def _together(comm: MPI.Intracomm | None, ask: Callable[[], Settings]) -> Binding:
+    """Map and bind, with one split, one scatter per node and one reduction.
+
+    Only where MPI says that a rank is alone on its node, there is a second look.
+    """
+    comm = _checked(comm)
+    settings: Settings | None = None
     failure: _Failure | None = None
-    if isinstance(part, _Failure):
-        failure = part
-    else:
-        try:
-            binding = Binding(
-                part,
-                rank=comm.rank,
-                size=comm.size,
-                local_rank=local_rank,
-                local_size=local_size,
-                mapping=mapping,
+    try:
+        settings = ask()
+    except Exception as error:
+        failure = _Failure.of(error)
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
+    try:
+        binding, verdict = _attempt(comm, node, settings, failure)
+        if verdict.someone_is_alone and comm.size > 1:
+            regrouped = _regroup(comm, node)
+            if regrouped is not None:
+                binding.restore()
+                node.Free()
+                node = regrouped
+                binding, verdict = _attempt(comm, node, settings, failure)
+                if comm.rank == 0:
+                    binding._warnings.append(_REGROUPED)
+    finally:
+        node.Free()
+    binding._set_environment()
+    if verdict.verbose:
+        found = comm.gather(binding._lines(verdict.verbose))
+        if found is not None:
+            _print_lines(found)
+    binding._warn(stacklevel=4)
+    return binding
+
+
+_REGROUPED = (
+    "MPI put ranks that share a node into groups of one (MPI_COMM_TYPE_SHARED), as some builds do; "
+    "mpibind grouped them by host, boot and cpuset instead"
+)
+
+
+def _checked(comm: MPI.Intracomm | None) -> MPI.Intracomm:
+    if not MPI.Is_initialized():
+        raise errors.MpibindError(
+            "MPI is not initialised: call MPI.Init() before, or leave mpi4py.rc.initialize True"
+        )
+    if MPI.Is_finalized():
+        raise errors.MpibindError("MPI is finalised already: bind before MPI.Finalize()")
+    if comm is None:
+        return MPI.COMM_WORLD
+    if not isinstance(comm, MPI.Comm):
+        raise TypeError(
+            f"comm must be an mpi4py.MPI.Intracomm, not {comm!r} ({type(comm).__name__})"
+        )
+    legal = "it must be an intracommunicator, such as MPI.COMM_WORLD"
+    if comm == MPI.COMM_NULL:
+        raise errors.illegal("comm", comm, f"it is MPI.COMM_NULL, or was freed; {legal}")
+    if comm.Is_inter():
+        raise errors.illegal(
+            "comm",
+            comm,
+            f"it is an intercommunicator, whose two groups have no common order; {legal}",
+        )
+    return comm
+
+
+class _Failure(NamedTuple):
+    """An error on its way to other ranks. Not every exception can be sent; what it says can."""
+
+    kind: str
+    text: str
+    fields: dict[str, object]
+
+    @classmethod
+    def of(cls, error: Exception) -> _Failure:
+        kind = type(error).__name__
+        if not isinstance(error, errors.MpibindError):
+            return cls(kind, f"{kind}: {error}", {})
+        names = (*getattr(type(error), "__annotations__", ()), "errno")
+        fields = {name: getattr(error, name) for name in names if hasattr(error, name)}
+        return cls(kind, str(error), fields)
+
+    def raise_from(self, rank: int, host: str) -> None:
+        """Raise it again, on any rank."""
+        error = getattr(errors, self.kind, errors.MpibindError)(
+            f"rank {rank} on {host}: {self.text}"
+        )
+        for name, value in self.fields.items():
+            setattr(error, name, value)
+        raise error
+
+
+class _Verdict(NamedTuple):
+    """What all ranks come to know together; made by merging what each knows."""
+
+    failed: tuple[int, str, _Failure] | None
+    """The lowest rank that failed, its host, and how."""
+    asked: tuple[int, str, dict[str, str]] | None
+    """The lowest rank that could say what it was asked for, its host, and that."""
+    differing: str | None
+    """How two ranks were asked for different things, if any were."""
+    verbose: int
+    someone_is_alone: bool
+
+    def merged(self, other: _Verdict) -> _Verdict:
+        """Put what two groups of ranks know together."""
+        differing = self.differing or other.differing
+        if not differing and self.asked and other.asked and self.asked[2] != other.asked[2]:
+            differing = _difference(*sorted((self.asked, other.asked), key=_rank))
+        return _Verdict(
+            _lowest(self.failed, other.failed),
+            _lowest(self.asked, other.asked),
+            differing,
+            max(self.verbose, other.verbose),
+            self.someone_is_alone or other.someone_is_alone,
+        )
+
+
+_Told = TypeVar("_Told", bound="tuple[int, str, object]")
+
+
+def _rank(told: tuple[int, str, object]) -> int:
+    return told[0]
+
+
+def _lowest(one: _Told | None, other: _Told | None) -> _Told | None:
+    if one is None or other is None:
+        return one or other
+    return min(one, other, key=_rank)
+
+
+def _difference(low: tuple[int, str, dict[str, str]], high: tuple[int, str, dict[str, str]]) -> str:
+    for name in (*low[2], *high[2]):
+        ours, theirs = low[2].get(name), high[2].get(name)
+        if ours != theirs and ours is not None and theirs is not None:
+            return (
+                f"ranks disagree: {name}={ours} on rank {low[0]} ({low[1]}), "
+                f"{name}={theirs} on rank {high[0]} ({high[1]}); all ranks must ask for the same"
             )
-            if apply:
-                binding.bind_process()
+    raise AssertionError("two different dictionaries that do not differ")
+
+
+def _attempt(
+    comm: MPI.Intracomm,
+    node: MPI.Comm,
+    settings: Settings | None,
+    failure: _Failure | None,
+) -> tuple[Binding, _Verdict]:
+    """Map and bind the ranks of these nodes, or raise the same error on all."""
+    message, mapping = _share_out(node, settings, failure)
+    binding: Binding | None = None
+    if failure is None and isinstance(message, _Failure):
+        failure = message
+    elif failure is None and settings is not None:
+        try:
+            binding = _bind_part(comm, node, settings, message, mapping)
         except Exception as error:
             failure = _Failure.of(error)
     try:
-        somebody_wants_lines = _agree(comm, failure, bool(verbose))
+        verdict = comm.allreduce(
+            _own_verdict(comm, node, settings, failure), op=lambda a, b: a.merged(b)
+        )
+        if verdict.failed is not None:
+            rank, host, told = verdict.failed
+            told.raise_from(rank, host)
+        if verdict.differing is not None:
+            raise errors.InvalidParameterError(verdict.differing)
     except BaseException:
         if binding is not None:
             binding.restore()
         raise
     assert binding is not None, "a rank without a failure has a binding"
-    if env:
-        binding.set_variables()
-    if somebody_wants_lines:
-        _print_lines(comm, str(binding))
+    return binding, verdict
+
+
+def _own_verdict(
+    comm: MPI.Intracomm,
+    node: MPI.Comm,
+    settings: Settings | None,
+    failure: _Failure | None,
+) -> _Verdict:
+    host = os.uname().nodename
+    return _Verdict(
+        None if failure is None else (comm.rank, host, failure),
+        None if settings is None else (comm.rank, host, settings.words()),
+        None,
+        0 if settings is None else settings.verbose,
+        node.size == 1,
+    )
+
+
+class _Share(NamedTuple):
+    """What the leader of a node sends to a rank."""
+
+    part: Part | None
+    topology: str
+    """What the leader was asked to map to."""
+
+
+class _AskForMask:
+    """What the leader sends if it needs to know the ranks' masks first.
+
+    That its message decides what comes next, and not each rank's own parameters, keeps ranks with
+    different parameters from waiting for each other.
+    """
+
+
+def _share_out(
+    node: MPI.Comm, settings: Settings | None, failure: _Failure | None
+) -> tuple[_Share | _Failure, Mapping | None]:
+    """Map the node on its leader; return this rank's share, and the mapping on the leader."""
+    if node.rank != 0:
+        message = node.scatter(None)
+        if isinstance(message, _AskForMask):
+            node.gather(_own_mask())
+            message = node.scatter(None)
+        return message, None
+    masks: set[int] | None = None
+    if settings is not None and settings.request is not None and settings.respect == "affinity":
+        node.scatter([_AskForMask()] * node.size)
+        masks = set().union(*node.gather(_own_mask()) or ())
+    mapping: Mapping | None = None
+    sent: list[_Share | _Failure]
+    try:
+        if settings is None:
+            sent = [failure or _Failure("MpibindError", "no settings", {})] * node.size
+        else:
+            mapping, parts = map_node(settings, node.size, masks)
+            sent = [_Share(part, settings.topology_word()) for part in parts]
+    except Exception as error:
+        # The others are waiting for their shares: whatever it is, they must hear of it.
+        sent = [_Failure.of(error)] * node.size
+    return node.scatter(sent), mapping
+
+
+def _own_mask() -> list[int]:
+    try:
+        return _core.current_cpus()
+    except errors.AffinityError:
+        return []  # binding will fail with this error, where it can be told
+
+
+def _bind_part(
+    comm: MPI.Intracomm,
+    node: MPI.Comm,
+    settings: Settings,
+    share: _Share | _Failure,
+    mapping: Mapping | None,
+) -> Binding:
+    assert isinstance(share, _Share)
+    ours = settings.topology_word()
+    if settings.request is not None and share.part is not None and ours != share.topology:
+        raise errors.InvalidParameterError(
+            f"ranks of one node disagree: topology={ours} here, {share.topology} on the node's "
+            "first rank; all ranks of a node must ask for the same"
+        )
+    here = Place(node.rank, node.size, comm.rank, comm.size)
+    binding = Binding(share.part, here, settings, mapping)
+    binding._bind_process()
     return binding
 
 
-class _Failure(NamedTuple):
-    """An error on its way to other ranks. Not every exception can be sent; its text can."""
+def _regroup(comm: MPI.Intracomm, node: MPI.Comm) -> MPI.Comm | None:
+    """Put ranks together that share a node though MPI left each of them alone.
 
-    kind: str
-    text: str
-
-    @classmethod
-    def of(cls, error: Exception) -> _Failure:
-        kind = type(error).__name__
-        return cls(
-            kind, str(error) if isinstance(error, errors.MpibindError) else f"{kind}: {error}"
-        )
-
-
-def _agree(comm: MPI.Intracomm, failure: _Failure | None, verbose: bool) -> bool:
-    """Raise the error of the lowest rank that has one on all ranks, or say if any is verbose."""
-    nobody = comm.size
-    mine = (nobody if failure is None else comm.rank, not verbose)
-    first, nobody_is_verbose = comm.allreduce(mine, op=MPI.MIN)  # of Python objects: min()
-    if first == nobody:
-        return not nobody_is_verbose
-    told: _Failure | None = None
-    if comm.rank == first and failure is not None:
-        place = f"rank {first} on {os.uname().nodename}"
-        told = _Failure(failure.kind, f"{place}: {failure.text}")
-    kind, text = comm.bcast(told, root=first)
-    raise getattr(errors, kind, errors.MpibindError)(text)
+    Where a host has a rank that is not alone, MPI's word stands: it knows of containers and of
+    pretended nodes what a host's name does not tell. Returns None on all ranks if nothing changes.
+    """
+    key = _host_key()
+    # Hosts that happen to have the same colour are told apart in the group.
+    coloured = comm.Split(zlib.crc32(key.encode()) & 0x7FFF_FFFF, comm.rank)
+    told = coloured.allgather((key, node.size))
+    together = [rank for rank, (other, _) in enumerate(told) if other == key]
+    wrong = len(together) > 1 and all(size == 1 for other, size in told if other == key)
+    group = coloured.Split(together[0], comm.rank)
+    coloured.Free()
+    if comm.allreduce(wrong, op=MPI.LOR):
+        if wrong:
+            return group
+        group.Free()
+        return node.Dup()
+    group.Free()
+    return None
 
 
-def _print_lines(comm: MPI.Intracomm, line: str) -> None:
-    lines = comm.gather(line)
-    if lines is not None:
-        print("\n".join(lines))
-        sys.stdout.flush()
+def _host_key() -> str:
+    """What ranks of one node, in one container, have in common."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        boot = ""
+    return "\n".join((boot, os.uname().nodename, _core.cpuset_cpus() or ""))
+
+
+def _print_lines(found: list[list[str]]) -> None:
+    """Print a line for each rank, then each note once."""
+    lines = [lines[0] for lines in found]
+    notes = dict.fromkeys(note for lines in found for note in lines[1:])
+    print("\n".join([*lines, *notes]), flush=True)

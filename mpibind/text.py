@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpibind.launcher import Place
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -25,9 +27,16 @@ def mapping(core: _core.Mapping, gpus: Sequence[Iterable[str]]) -> str:
 
 def binding(bound: Binding) -> str:
     """One rank and what it is bound to."""
-    place = f"{bound.rank}/{bound.size}: lrank {bound.local_rank}/{bound.local_size}"
-    share = f"nths {bound.nthreads} gpus {list(bound.gpus)} cpus {list(bound.cpu_list)}"
-    return f"{bound.hostname} task {place} {share}"
+    here = Place(bound.local_rank, bound.local_size, bound.rank, bound.size)
+    return rank(bound.hostname, here, bound.nthreads, bound.gpus, bound.cpu_list)
+
+
+def rank(
+    hostname: str, here: Place, nthreads: int, gpus: Iterable[str], cpus: Iterable[int]
+) -> str:
+    """One rank, its threads, GPUs and CPUs."""
+    where = f"{here.rank}/{here.size}: lrank {here.local_rank}/{here.local_size}"
+    return f"{hostname} task {where} nths {nthreads} gpus {list(gpus)} cpus {list(cpus)}"
 
 
 def variables(values: Mapping[str, Sequence[str]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpibind import _core
@@ -242,7 +243,10 @@ class Topology:
             restrict_ids=restrict_ids,
             restrict_type=restrict_type,
         )
-        return Mapping(self._core.map(request), gpu_ids)
+        mapping = Mapping(self._core.map(request), gpu_ids)
+        for text in mapping._core.warnings:
+            warnings.warn(text, UserWarning, stacklevel=2)
+        return mapping
 
     def __str__(self) -> str:
         from mpibind import text

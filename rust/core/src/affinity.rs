@@ -40,14 +40,12 @@ pub fn bind(cpus: &CpuSet) -> Result<Saved> {
         );
         return Err(refuse(absent, None, reason));
     }
+    let first = kernel::threads()?;
     let mut saved = Saved { own: kernel::own_mask()?, threads: Vec::new() };
     match bind_threads(cpus, &mut saved.threads) {
         Ok(()) => Ok(saved),
         Err(failure) => {
-            for (thread, mask) in &saved.threads {
-                // A thread that has ended needs no mask.
-                let _ = kernel::set_mask(*thread, mask);
-            }
+            roll_back(&saved, &first, cpus);
             let refused = cpus - &failure.granted;
             Err(refuse(refused.clone(), failure.errno, explain(&refused, failure.errno)))
         }
@@ -99,6 +97,21 @@ pub fn current_threads() -> Result<Saved> {
         .filter_map(|thread| Some((thread, kernel::mask(thread).ok()?)))
         .collect();
     Ok(Saved { own, threads })
+}
+
+/// Undoes what was done until a failure: to threads that were bound, and to those that a bound
+/// thread has started since, which have its CPUs. Threads that were not reached are left alone.
+fn roll_back(saved: &Saved, first: &[i32], cpus: &CpuSet) {
+    // A thread that has ended needs no mask.
+    for (thread, mask) in &saved.threads {
+        let _ = kernel::set_mask(*thread, mask);
+    }
+    for thread in kernel::threads().unwrap_or_default() {
+        let known = first.contains(&thread) || saved.threads.iter().any(|(id, _)| *id == thread);
+        if !known && kernel::mask(thread).is_ok_and(|mask| mask == *cpus) {
+            let _ = kernel::set_mask(thread, &saved.own);
+        }
+    }
 }
 
 struct Failure {

@@ -38,6 +38,8 @@ pub struct Discovered {
     pub topology: Topology,
     /// Where it came from, in words.
     pub origin: String,
+    /// Whether it is the machine that this runs on, as the kernel tells it now.
+    pub is_live: bool,
 }
 
 /// The largest file that is read. Files of real machines, the biggest included, have a few megabytes.
@@ -223,7 +225,7 @@ fn from_synthetic(text: &str, gpus: &[i64], origin: String) -> Result<Discovered
     // Node numbers mean places in the finished machine: lay it out once without, once with the GPUs.
     let bare = Topology::new(tree.clone(), &origin)?;
     let tree = with_gpus(tree, bare.numas(), gpus)?;
-    Ok(Discovered { topology: Topology::new(tree, &origin)?, origin })
+    Ok(Discovered { topology: Topology::new(tree, &origin)?, origin, is_live: false })
 }
 
 /// What a synthetic text costs hwloc: the square of the number of CPUs times the widest level.
@@ -291,7 +293,8 @@ fn with_gpus(mut tree: Tree, numas: &[NumaNode], gpus: &[i64]) -> Result<Tree> {
 
 fn load(builder: TopologyBuilder, origin: &str, sysfs_root: Option<&Path>) -> Result<Discovered> {
     let tree = read_tree(builder, origin, sysfs_root)?;
-    Ok(Discovered { topology: Topology::new(tree, origin)?, origin: origin.to_owned() })
+    let is_live = sysfs_root.is_some_and(|root| root == Path::new("/"));
+    Ok(Discovered { topology: Topology::new(tree, origin)?, origin: origin.to_owned(), is_live })
 }
 
 /// Lets hwloc load a topology and copies it.

@@ -1,6 +1,8 @@
 //! The variables that make a program use what its task was given.
 
-use crate::{Gpu, GpuId, Mapping, Result, Vendor};
+use std::str::FromStr;
+
+use crate::{Error, Gpu, GpuId, Mapping, Result, Vendor};
 
 /// What to put into the environment of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -9,6 +11,38 @@ pub struct EnvOptions {
     pub omp_affinity: bool,
     /// Name GPUs by UUID; otherwise by index.
     pub gpu_uuids: bool,
+    /// Which GPUs to show.
+    pub visible: Visible,
+}
+
+/// Which GPUs a task sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Visible {
+    /// Its own.
+    #[default]
+    Own,
+    /// All of the node, its own first: device 0 is right, and libraries that copy from GPU to GPU
+    /// see the peers.
+    OwnFirst,
+    /// Nothing is said about GPUs.
+    Off,
+}
+
+impl FromStr for Visible {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "own" => Ok(Self::Own),
+            "own-first" => Ok(Self::OwnFirst),
+            "off" => Ok(Self::Off),
+            other => Err(Error::parameter(
+                "visible",
+                format!("{other:?}"),
+                "it must be \"own\", \"own-first\" or \"off\"",
+            )),
+        }
+    }
 }
 
 /// The variables of one task, sorted by name. Nothing is set.
@@ -30,18 +64,37 @@ pub fn variables(
         variables.push(("OMP_PLACES", "threads".into()));
         variables.push(("OMP_PROC_BIND", "spread".into()));
     }
-    let own: Vec<&Gpu> = mapping.gpus(task)?.collect();
+    if options.visible != Visible::Off {
+        variables.extend(device_variables(mapping, task, options)?);
+    }
+    variables.sort_unstable();
+    Ok(variables)
+}
+
+fn device_variables(
+    mapping: &Mapping,
+    task: i64,
+    options: EnvOptions,
+) -> Result<Vec<(&'static str, String)>> {
+    let all = mapping.topology().gpus();
+    let mut shown: Vec<&Gpu> = mapping.gpus(task)?.collect();
+    if options.visible == Visible::OwnFirst {
+        let own = mapping.gpu_indexes(task)?;
+        let others = (0..all.len()).filter(|place| !own.contains(place));
+        shown.extend(others.map(|place| &all[place]));
+    }
     let kind = if options.gpu_uuids { GpuId::Uuid } else { GpuId::Index };
-    for vendor in [Vendor::Nvidia, Vendor::Amd, Vendor::Intel, Vendor::Unknown] {
-        if !mapping.topology().gpus().iter().any(|gpu| gpu.vendor == vendor) {
+    let mut variables = Vec::new();
+    for (vendor, variable) in Vendor::ALL.into_iter().zip(VISIBLE_DEVICES) {
+        if !all.iter().any(|gpu| gpu.vendor == vendor) {
             continue;
         }
-        let names: Vec<String> = own
+        let names: Vec<String> = shown
             .iter()
             .filter(|gpu| gpu.vendor == vendor)
             .map(|gpu| gpu.id(kind))
             .collect::<Result<_>>()?;
-        variables.push((visible_devices(vendor), names.join(",")));
+        variables.push((variable, names.join(",")));
         // An index means nothing until the order is agreed: by default CUDA counts the fastest
         // GPU first, and Level Zero leaves its order open.
         match vendor {
@@ -52,18 +105,12 @@ pub fn variables(
             _ => {}
         }
     }
-    variables.sort_unstable();
     Ok(variables)
 }
 
-/// The variable in which a vendor's runtime looks for the devices that it may show.
+/// The variables in which runtimes look for the devices that they may show, in the order of
+/// [`Vendor::ALL`].
 ///
 /// For AMD only the lowest layer's: masks of HIP and ROCr compose and could leave nothing.
-fn visible_devices(vendor: Vendor) -> &'static str {
-    match vendor {
-        Vendor::Nvidia => "CUDA_VISIBLE_DEVICES",
-        Vendor::Amd => "ROCR_VISIBLE_DEVICES",
-        Vendor::Intel => "ZE_AFFINITY_MASK",
-        Vendor::Unknown => "VISIBLE_DEVICES",
-    }
-}
+pub const VISIBLE_DEVICES: [&str; 4] =
+    ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "VISIBLE_DEVICES"];

@@ -47,6 +47,14 @@ pub enum Error {
         /// What happened, and what to do.
         reason: String,
     },
+    /// A memory policy could not be set. The old one stays.
+    #[error("cannot set the memory policy {policy}: {reason}")]
+    Memory {
+        /// The policy, as `numactl` and the kernel write it.
+        policy: String,
+        /// What happened.
+        reason: String,
+    },
 }
 
 /// A result of this crate.

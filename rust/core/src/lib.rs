@@ -9,6 +9,7 @@
 //! gives the same answer everywhere, so that the nodes of a big machine are tested on a laptop.
 
 pub mod affinity;
+pub mod cgroup;
 mod cpuset;
 pub mod devices;
 pub mod discover;
@@ -16,13 +17,17 @@ pub mod env;
 mod error;
 mod map;
 mod mapping;
+pub mod memory;
+pub mod report;
 mod request;
 mod topology;
 
 pub use cpuset::CpuSet;
-pub use devices::{Gpu, GpuId, Nic, Vendor};
+pub use devices::{Gpu, GpuId, Nic, Vendor, visible};
 pub use error::{Error, Result};
 pub use map::map;
 pub use mapping::Mapping;
-pub use request::{MAX_TASKS, MAX_THREADS, Parameters, Request, Restriction, RestrictionKind};
+pub use request::{
+    MAX_TASKS, MAX_THREADS, Parameters, Request, Respect, Restriction, RestrictionKind,
+};
 pub use topology::{Group, Kind, Level, NumaNode, Object, ObjectId, Topology, Tree, TreeNode};

@@ -31,6 +31,15 @@ pub fn map(topology: &Arc<Topology>, request: &Request) -> Result<Mapping> {
         );
         return Err(Error::parameter("smt", request.smt, legal));
     }
+    if let Some(masks) = &request.affinity {
+        node = Arc::new(node.restricted_to_cpus(masks).map_err(|_| {
+            let legal = format!(
+                "the masks of the node's tasks, {masks}, have none of its CPUs, {}; \"cgroup\" does not look at them",
+                node.cpus()
+            );
+            Error::parameter("respect", "\"affinity\"", legal)
+        })?);
+    }
     if let Some(restriction) = &request.restriction {
         node = Arc::new(restrict(&node, restriction)?);
     }
@@ -40,7 +49,29 @@ pub fn map(topology: &Arc<Topology>, request: &Request) -> Result<Mapping> {
     } else {
         mapper.map_by_hierarchy();
     }
-    Ok(mapper.finish())
+    let mut mapping = mapper.finish();
+    if let Some(quota) = request.quota {
+        heed_quota(&mut mapping, request, quota);
+    }
+    Ok(mapping)
+}
+
+/// Threads beyond the time that a cgroup grants only wait for each other; CPUs may be more.
+///
+/// Source: Linux, Documentation/scheduler/sched-bwc.rst (CFS bandwidth control).
+fn heed_quota(mapping: &mut Mapping, request: &Request, quota: f64) {
+    let share = (quota / request.ntasks as f64).floor();
+    let most = if share < 1.0 { 1 } else { share as u32 };
+    let allows = format!("the cgroup allows {quota} CPUs of time for {} tasks", request.ntasks);
+    if mapping.threads().iter().all(|threads| *threads <= most) {
+        return;
+    }
+    if request.nthreads == 0 {
+        mapping.limit_threads(most);
+        mapping.note(format!("{allows}: threads per task are limited to {most}"));
+    } else {
+        mapping.note(format!("{allows}: nthreads={} is more than that", request.nthreads));
+    }
 }
 
 fn restrict(node: &Topology, restriction: &Restriction) -> Result<Topology> {

@@ -16,6 +16,7 @@ pub struct Mapping {
     threads: Vec<u32>,
     gpus: Vec<Vec<usize>>,
     warnings: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl Mapping {
@@ -86,6 +87,27 @@ impl Mapping {
     /// What a user should know about this mapping.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// What happened that needs no action.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    pub(crate) fn note(&mut self, text: String) {
+        self.notes.push(text);
+    }
+
+    /// Lowers the threads of every task to at most so many.
+    pub(crate) fn limit_threads(&mut self, most: u32) {
+        self.threads.iter_mut().for_each(|threads| *threads = (*threads).min(most));
+    }
+
+    /// OS indexes of the NUMA nodes that are local to a task's CPUs.
+    pub fn numas(&self, task: i64) -> Result<CpuSet> {
+        let cpus = self.cpuset(task)?;
+        let local = self.topology.numas().iter().filter(|numa| !numa.cpus.is_disjoint(&cpus));
+        Ok(local.map(|numa| numa.os_index).collect())
     }
 
     /// Takes the `n` lowest CPUs from a task; its threads become the number of CPUs left.
@@ -216,6 +238,7 @@ impl MappingBuilder {
             threads: self.threads,
             gpus,
             warnings,
+            notes: Vec::new(),
         }
     }
 }

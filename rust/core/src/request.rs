@@ -46,7 +46,7 @@ impl Parameters<'_> {
 }
 
 /// Checked parameters. Only the upper end of `smt` depends on the machine and is checked there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     pub(crate) ntasks: usize,
     pub(crate) nthreads: usize,
@@ -54,6 +54,8 @@ pub struct Request {
     pub(crate) gpu_optim: bool,
     pub(crate) smt: usize,
     pub(crate) restriction: Option<Restriction>,
+    pub(crate) affinity: Option<CpuSet>,
+    pub(crate) quota: Option<f64>,
 }
 
 /// A part of the machine.
@@ -90,6 +92,31 @@ impl FromStr for RestrictionKind {
     }
 }
 
+/// Which limit of the system a mapping heeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Respect {
+    /// The CPUs of the job's cgroup, whatever mask the launcher put on a single task.
+    Cgroup,
+    /// The masks of the node's tasks, all together.
+    Affinity,
+}
+
+impl FromStr for Respect {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "cgroup" => Ok(Self::Cgroup),
+            "affinity" => Ok(Self::Affinity),
+            other => Err(Error::parameter(
+                "respect",
+                format!("{other:?}"),
+                "it must be \"cgroup\" or \"affinity\"",
+            )),
+        }
+    }
+}
+
 impl Request {
     /// Checks parameters.
     ///
@@ -106,7 +133,7 @@ impl Request {
             }
         };
         Ok(Self {
-            ntasks: in_range("ntasks", ntasks, 1, MAX_TASKS, "tasks per node")?,
+            ntasks: checked_ntasks(ntasks)?,
             nthreads: in_range(
                 "nthreads",
                 nthreads,
@@ -124,13 +151,56 @@ impl Request {
             greedy,
             gpu_optim,
             restriction,
+            affinity: None,
+            quota: None,
         })
+    }
+
+    /// The same for another number of tasks, within what the system grants them: the CPUs that
+    /// their masks have now, and how many CPUs' worth of time they have together.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for an `ntasks` that is not legal.
+    pub fn for_node(
+        &self,
+        ntasks: i64,
+        affinity: Option<CpuSet>,
+        quota: Option<f64>,
+    ) -> Result<Self> {
+        let ntasks = checked_ntasks(ntasks)?;
+        Ok(Self { ntasks, affinity, quota, ..self.clone() })
+    }
+
+    /// All but the number of tasks, by name, in one spelling: equal texts ask for the same.
+    pub fn words(&self) -> Vec<(&'static str, String)> {
+        let (ids, kind) = match &self.restriction {
+            None => ("None".into(), RestrictionKind::Cpu),
+            Some(Restriction { ids, kind }) => (format!("\"{ids}\""), *kind),
+        };
+        let kind = match kind {
+            RestrictionKind::Cpu => "\"cpu\"",
+            RestrictionKind::Mem => "\"mem\"",
+        };
+        let flag = |value| if value { "True" } else { "False" }.to_owned();
+        vec![
+            ("nthreads", self.nthreads.to_string()),
+            ("greedy", flag(self.greedy)),
+            ("gpu_optim", flag(self.gpu_optim)),
+            ("smt", self.smt.to_string()),
+            ("restrict_ids", ids),
+            ("restrict_type", kind.to_owned()),
+        ]
     }
 
     /// The number of tasks.
     pub fn ntasks(&self) -> usize {
         self.ntasks
     }
+}
+
+fn checked_ntasks(ntasks: i64) -> Result<usize> {
+    in_range("ntasks", ntasks, 1, MAX_TASKS, "tasks per node")
 }
 
 fn in_range(parameter: &'static str, value: i64, low: i64, high: i64, what: &str) -> Result<usize> {

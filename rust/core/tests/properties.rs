@@ -798,7 +798,7 @@ fn the_environment_says_what_the_mapping_says() {
         for (task, omp_affinity, gpu_uuids) in tasks(mapping)
             .flat_map(|task| [(task, false, false), (task, true, false), (task, false, true)])
         {
-            let options = EnvOptions { omp_affinity, gpu_uuids };
+            let options = EnvOptions { omp_affinity, gpu_uuids, ..EnvOptions::default() };
             let own: Vec<_> = mapping.gpus(task).unwrap().collect();
             let answer = variables(mapping, task, options);
             if gpu_uuids && own.iter().any(|gpu| gpu.uuid.is_none()) {

@@ -1,9 +1,11 @@
-//! Binding the calling process.
+//! Binding the calling process, and what its system grants it.
 
-use mpibind_core::{CpuSet, affinity};
+use std::path::Path;
+
+use mpibind_core::{CpuSet, affinity, cgroup, memory};
 use pyo3::prelude::*;
 
-use crate::arguments::ids;
+use crate::arguments::{ids, word};
 use crate::errors::OrRaise;
 
 /// The CPU masks of all threads from before a binding.
@@ -35,4 +37,52 @@ pub(crate) fn bind(cpus: &Bound<'_, PyAny>) -> PyResult<SavedAffinity> {
 #[pyfunction]
 pub(crate) fn current_cpus(py: Python<'_>) -> PyResult<Vec<u32>> {
     affinity::current().or_raise(py).map(|cpus| cpus.iter().collect())
+}
+
+/// The CPUs that each thread of the process may run on, by thread id.
+#[pyfunction]
+pub(crate) fn thread_cpus(py: Python<'_>) -> PyResult<Vec<(i32, Vec<u32>)>> {
+    let now = affinity::current_threads().or_raise(py)?;
+    Ok(now.threads.into_iter().map(|(thread, cpus)| (thread, cpus.iter().collect())).collect())
+}
+
+/// The memory policy of the calling thread from before a binding.
+#[pyclass(frozen, module = "mpibind._core")]
+pub(crate) struct SavedMemory(memory::Policy);
+
+#[pymethods]
+impl SavedMemory {
+    fn restore(&self, py: Python<'_>) -> PyResult<()> {
+        memory::restore(&self.0).or_raise(py)
+    }
+}
+
+/// Binds the memory that the calling thread will touch.
+#[pyfunction]
+pub(crate) fn bind_memory(
+    membind: &Bound<'_, PyAny>,
+    numas: &Bound<'_, PyAny>,
+) -> PyResult<SavedMemory> {
+    let py = membind.py();
+    let binding: memory::Binding = word("membind", membind)?.parse().or_raise(py)?;
+    let numas = CpuSet::parse_parameter("numas", &ids("numas", numas)?).or_raise(py)?;
+    memory::bind(binding, &numas).or_raise(py).map(SavedMemory)
+}
+
+/// The memory policy of the calling thread in words, such as `bind:0`.
+#[pyfunction]
+pub(crate) fn memory_policy(py: Python<'_>) -> PyResult<String> {
+    memory::current().or_raise(py).map(|policy| policy.to_string())
+}
+
+/// How many CPUs' worth of time the cgroups of this process allow.
+#[pyfunction]
+pub(crate) fn cpu_quota() -> Option<f64> {
+    cgroup::cpu_quota(Path::new("/"))
+}
+
+/// The CPUs of this process's cgroup as a list in text.
+#[pyfunction]
+pub(crate) fn cpuset_cpus() -> Option<String> {
+    cgroup::cpuset_cpus(Path::new("/"))
 }

@@ -41,6 +41,13 @@ fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             fields.set_item("reason", reason)?;
             "AffinityError"
         }
+        Error::Memory { policy, reason } => {
+            fields.set_item("wanted", policy)?;
+            fields.set_item("refused", policy)?;
+            fields.set_item("errno", py.None())?;
+            fields.set_item("reason", reason)?;
+            "AffinityError"
+        }
     };
     let exception = py.import("mpibind.errors")?.getattr(class)?.call1((error.to_string(),))?;
     for (name, value) in fields {

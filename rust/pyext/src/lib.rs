@@ -7,16 +7,25 @@ mod affinity;
 mod arguments;
 mod errors;
 mod mapping;
+mod report;
 mod topology;
 
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::affinity::{SavedAffinity, bind, current_cpus};
+    use crate::affinity::{
+        SavedAffinity, SavedMemory, bind, bind_memory, cpu_quota, cpuset_cpus, current_cpus,
+        memory_policy, thread_cpus,
+    };
     #[pymodule_export]
     use crate::mapping::Mapping;
     #[pymodule_export]
-    use crate::topology::{Request, Topology, hwloc_version};
+    use crate::report::{findings, visible_gpus};
+    #[pymodule_export]
+    use crate::topology::{Request, Topology, check_flag, check_int, check_words, hwloc_version};
+
+    #[pymodule_export]
+    const VISIBLE_DEVICES: [&str; 4] = mpibind_core::env::VISIBLE_DEVICES;
 
     #[pymodule_export]
     #[allow(non_upper_case_globals)]

@@ -104,6 +104,17 @@ impl Mapping {
         self.node.gpus().len()
     }
 
+    /// OS ids of the NUMA nodes that are local to a task's CPUs.
+    fn numas(&self, task: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+        let numas = self.core.numas(int("taskid", task)?).or_raise(task.py())?;
+        Ok(numas.iter().collect())
+    }
+
+    #[getter]
+    fn notes(&self) -> Vec<String> {
+        self.core.notes().to_vec()
+    }
+
     #[getter]
     fn warnings(&self) -> Vec<String> {
         self.core.warnings().to_vec()
@@ -115,8 +126,13 @@ impl Mapping {
         task: &Bound<'_, PyAny>,
         omp_affinity: &Bound<'_, PyAny>,
         gpu_uuids: bool,
+        visible: &Bound<'_, PyAny>,
     ) -> PyResult<Vec<(&'static str, String)>> {
-        let options = EnvOptions { omp_affinity: flag("omp_affinity", omp_affinity)?, gpu_uuids };
+        let options = EnvOptions {
+            omp_affinity: flag("omp_affinity", omp_affinity)?,
+            gpu_uuids,
+            visible: word("visible", visible)?.parse().or_raise(task.py())?,
+        };
         variables(&self.core, int("taskid", task)?, options).or_raise(task.py())
     }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use mpibind_core::Parameters;
 use mpibind_core::discover::{Discovered, Source, discover};
+use mpibind_core::env::Visible;
+use mpibind_core::{CpuSet, GpuId, Parameters, Respect, memory};
 use pyo3::prelude::*;
 
 use crate::arguments::{self, flag, ids, int, ints, word};
@@ -40,6 +41,58 @@ impl Request {
         };
         mpibind_core::Request::new(&parameters).or_raise(ntasks.py()).map(Self)
     }
+
+    /// The same for so many tasks, within what the system grants them.
+    fn for_node(
+        &self,
+        ntasks: &Bound<'_, PyAny>,
+        affinity: Option<&Bound<'_, PyAny>>,
+        quota: Option<f64>,
+    ) -> PyResult<Self> {
+        let py = ntasks.py();
+        let affinity = affinity.map(|value| {
+            CpuSet::parse_parameter("affinity", &ids("affinity", value)?).or_raise(py)
+        });
+        let request = self.0.for_node(int("ntasks", ntasks)?, affinity.transpose()?, quota);
+        request.or_raise(py).map(Self)
+    }
+
+    /// All but the number of tasks, by name, in one spelling.
+    #[getter]
+    fn words(&self) -> Vec<(&'static str, String)> {
+        self.0.words()
+    }
+}
+
+/// Checks the words that say how a mapping is put to use.
+#[pyfunction]
+#[pyo3(signature = (*, gpu_ids, visible, respect, membind))]
+pub(crate) fn check_words(
+    gpu_ids: &Bound<'_, PyAny>,
+    visible: &Bound<'_, PyAny>,
+    respect: &Bound<'_, PyAny>,
+    membind: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let py = gpu_ids.py();
+    word("gpu_ids", gpu_ids)?.parse::<GpuId>().or_raise(py)?;
+    word("visible", visible)?.parse::<Visible>().or_raise(py)?;
+    word("respect", respect)?.parse::<Respect>().or_raise(py)?;
+    if let Some(membind) = membind {
+        word("membind", membind)?.parse::<memory::Binding>().or_raise(py)?;
+    }
+    Ok(())
+}
+
+/// Checks a parameter that is True or False.
+#[pyfunction]
+pub(crate) fn check_flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    flag(name, value)
+}
+
+/// Checks a parameter that is a whole number; numbers beyond 64 bits become the nearest that fits.
+#[pyfunction]
+pub(crate) fn check_int(name: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    int(name, value)
 }
 
 type GpuRecord = (u32, &'static str, String, Option<String>, Option<String>, Option<String>);
@@ -50,13 +103,18 @@ type NumaRecord = (u32, Option<String>, u64, String);
 pub(crate) struct Topology {
     core: Arc<mpibind_core::Topology>,
     origin: String,
+    is_live: bool,
 }
 
 impl Topology {
+    pub(crate) fn core(&self) -> &mpibind_core::Topology {
+        &self.core
+    }
+
     fn discover(py: Python<'_>, source: Source<'_>) -> PyResult<Self> {
         let discovered = py.detach(|| discover(source));
-        let Discovered { topology, origin } = discovered.or_raise(py)?;
-        Ok(Self { core: Arc::new(topology), origin })
+        let Discovered { topology, origin, is_live } = discovered.or_raise(py)?;
+        Ok(Self { core: Arc::new(topology), origin, is_live })
     }
 }
 
@@ -81,6 +139,12 @@ impl Topology {
     #[getter]
     fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// Whether it is the machine that this runs on, as the kernel tells it now.
+    #[getter]
+    fn is_live(&self) -> bool {
+        self.is_live
     }
 
     #[getter]

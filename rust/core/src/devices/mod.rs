@@ -7,8 +7,10 @@ use crate::topology::ObjectId;
 use crate::{Error, Result};
 
 mod recognise;
+mod visible;
 
 pub(crate) use recognise::{OsDevice, PciFunction, gpus_of};
+pub use visible::visible;
 
 /// Who made a GPU, which decides the variable that programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +23,9 @@ pub enum Vendor {
 }
 
 impl Vendor {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Nvidia, Self::Amd, Self::Intel, Self::Unknown];
+
     /// The name as people write it.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,130 @@
+"""Settings from the environment: MPIBIND and its relatives, and what comes before what."""
+
+import contextlib
+import os
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import support
+
+from mpibind import InvalidParameterError
+from mpibind.settings import read_words, resolve
+
+
+@contextlib.contextmanager
+def variables(**values: str):
+    with mock.patch.dict(os.environ, values):
+        yield
+
+
+def words(**arguments: object) -> dict[str, str]:
+    return resolve(**arguments).words()
+
+
+class Words(unittest.TestCase):
+    def test_words_of_mpibind(self):
+        cases = {
+            "": {},
+            "on": {"off": False},
+            "off": {"off": True},
+            "v": {"verbose": 1},
+            "v:0": {"verbose": 0},
+            "verbose": {"verbose": 1},
+            "V:2": {"verbose": 2},
+            "gpu": {"gpu_optim": True},
+            "gpu:0": {"gpu_optim": False},
+            "gpu:1": {"gpu_optim": True},
+            "greedy": {"greedy": True},
+            "greedy:0": {"greedy": False},
+            "smt:2": {"smt": 2},
+            "visdevs": {"visible": "off"},
+            "omp_places": {"left_out": {"OMP_PLACES"}},
+            "omp_proc_bind,omp_places": {"left_out": {"OMP_PLACES", "OMP_PROC_BIND"}},
+            " on , smt:1,,v ": {"off": False, "smt": 1, "verbose": 1},
+        }
+        for text, expected in cases.items():
+            with self.subTest(text):
+                self.assertEqual(read_words(text), read_words("")._replace(**expected))
+
+    def test_wrong_words_list_the_right_ones(self):
+        for text in ("smt", "smt:", "smt:x", "smt:-1", "smt:65536", "gpu:2", "off:1", "of", "on;v"):
+            with self.subTest(text), self.assertRaises(InvalidParameterError) as caught:
+                read_words(text)
+            self.assertEqual(caught.exception.parameter, "MPIBIND")
+            self.assertIn(repr(text), str(caught.exception))
+            self.assertIn("greedy[:0|1], smt:K, omp_places", str(caught.exception))
+
+
+class Precedence(unittest.TestCase):
+    def test_argument_then_variable_then_default(self):
+        self.assertEqual(words()["smt"], "0")
+        with variables(MPIBIND="smt:2,greedy:0,gpu:0,visdevs,v"):
+            told = words()
+            self.assertEqual(
+                [told[name] for name in ("smt", "greedy", "gpu_optim", "visible")],
+                ["2", "False", "False", "'off'"],
+            )
+            self.assertEqual(resolve().verbose, 1)
+            given = words(smt=0, greedy=True, gpu_optim=True, visible="own")
+            self.assertEqual(
+                [given[name] for name in ("smt", "greedy", "gpu_optim", "visible")],
+                ["0", "True", "True", "'own'"],
+            )
+            self.assertEqual(resolve(verbose=False).verbose, 0)
+
+    def test_restriction(self):
+        with variables(MPIBIND_RESTRICT="0-3,8", MPIBIND_RESTRICT_TYPE="mem"):
+            told = words()
+            self.assertEqual((told["restrict_ids"], told["restrict_type"]), ('"0-3,8"', '"mem"'))
+            # Ids in code are not of the type that a variable gives for other ids.
+            told = words(restrict_ids=[1])
+            self.assertEqual((told["restrict_ids"], told["restrict_type"]), ('"1"', '"cpu"'))
+            self.assertEqual(words(restrict_type="cpu")["restrict_type"], '"cpu"')
+
+    def test_restriction_in_a_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "ids"
+            path.write_text("0-3\n8, 9\n")
+            with variables(MPIBIND_RESTRICT=str(path)):
+                self.assertEqual(words()["restrict_ids"], '"0-3,8-9"')
+            path.write_bytes(b"\xff\xfe")
+            with variables(MPIBIND_RESTRICT=str(path)):
+                self.assertRaisesRegex(InvalidParameterError, "MPIBIND_RESTRICT=", resolve)
+
+    def test_errors_name_the_variable(self):
+        for name, value in (("MPIBIND_RESTRICT", "/nosuch"), ("MPIBIND_RESTRICT", "3-1")):
+            with variables(**{name: value}):
+                self.assertRaisesRegex(InvalidParameterError, f"from {name}='{value}'", resolve)
+        with variables(MPIBIND_RESTRICT="0", MPIBIND_RESTRICT_TYPE="numa"):
+            self.assertRaisesRegex(InvalidParameterError, "from MPIBIND_RESTRICT_TYPE=", resolve)
+
+    def test_off_beats_everything(self):
+        with variables(MPIBIND="smt:1,off"):
+            settings = resolve(nthreads="not even a number", apply=True, verbose=True)
+            self.assertIsNone(settings.request)
+            self.assertFalse(settings.apply or settings.env or settings.verbose)
+
+    def test_wrong_arguments(self):
+        cases = {
+            "visible": "mine",
+            "respect": "mask",
+            "membind": "interleave",
+            "gpu_ids": "nvml",
+            "verbose": -1,
+            "smt": -1,
+            "nthreads": -1,
+            "restrict_type": "numa",
+        }
+        for name, value in cases.items():
+            with self.subTest(name), self.assertRaises(InvalidParameterError) as caught:
+                resolve(**{name: value})
+            self.assertEqual(caught.exception.parameter, name)
+        for name in ("apply", "env", "omp_affinity", "greedy", "gpu_optim", "verbose", "visible"):
+            with self.subTest(name), self.assertRaisesRegex(TypeError, f"{name} must be"):
+                resolve(**{name: 1.5})
+
+
+if __name__ == "__main__":
+    support.main()
