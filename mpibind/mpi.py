@@ -453,11 +453,12 @@ def _attempt(
         verdict = comm.allreduce(
             _own_verdict(comm, node, settings, failure), op=lambda a, b: a.merged(b)
         )
+        # First, as it may be the cause of the other.
+        if verdict.differing is not None:
+            raise errors.InvalidParameterError(verdict.differing)
         if verdict.failed is not None:
             rank, host, told = verdict.failed
             told.raise_from(rank, host)
-        if verdict.differing is not None:
-            raise errors.InvalidParameterError(verdict.differing)
     except BaseException:
         if binding is not None:
             binding.restore()

@@ -5,4 +5,4 @@ mpiexec -n 4 python where.py
 
 import mpibind.mpi
 
-mpibind.mpi.bind(apply=False, env=False, verbose=True)
+mpibind.mpi.map(verbose=True)

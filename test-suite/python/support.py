@@ -61,6 +61,38 @@ def main() -> None:
     unittest.main(testRunner=Runner())
 
 
+def make_cgroup(test: unittest.TestCase, controller: str, files: dict[str, dict[str, str]]) -> Path:
+    """Make a control group for a test, which ends with the test; skip where that cannot be.
+
+    `files` has what to write into it, by version: ``v1`` or ``v2``.
+    """
+    top = Path("/sys/fs/cgroup")
+    version1 = (top / controller / "cgroup.procs").exists()
+    folder = (top / controller if version1 else top) / f"mpibind-test-{os.getpid()}"
+    try:
+        folder.mkdir()
+        test.addCleanup(folder.rmdir)
+        for name, value in files["v1" if version1 else "v2"].items():
+            (folder / name).write_text(value or (folder.parent / name).read_text())
+    except OSError as error:
+        test.skipTest(f"no cgroup can be made here: {error}")
+    return folder
+
+
+def cpuset_cgroup(test: unittest.TestCase, cpu: int) -> Path:
+    """Make a cpuset cgroup with one CPU, as a batch system does."""
+    files = {"v1": {"cpuset.mems": "", "cpuset.cpus": str(cpu)}, "v2": {"cpuset.cpus": str(cpu)}}
+    return make_cgroup(test, "cpuset", files)
+
+
+def two_cpus(test: unittest.TestCase) -> list[int]:
+    """Return the CPUs of this process; skip if there is but one."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        test.skipTest("needs two CPUs")
+    return cpus
+
+
 def run(code: str, *, env: dict[str, str] | None = None, timeout: float = 60) -> str:
     """Run Python code in a process of its own; return what it printed, fail if it fails."""
     done = subprocess.run(

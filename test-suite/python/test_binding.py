@@ -1,8 +1,6 @@
 """Binding, each test in a process of its own, with the kernel as judge."""
 
-import os
 import unittest
-from pathlib import Path
 
 import support
 
@@ -130,30 +128,13 @@ class Apply(unittest.TestCase):
         self.assertTrue(ok)
 
 
-CPUSETS = Path("/sys/fs/cgroup/cpuset")
-
-
 class CgroupOfAJob(unittest.TestCase):
     """A cpuset cgroup with one CPU, as a batch system makes it."""
 
     def setUp(self):
-        cpus = sorted(os.sched_getaffinity(0))
-        if len(cpus) < 2:
-            self.skipTest("needs two CPUs")
+        cpus = support.two_cpus(self)
         self.allowed, self.forbidden = cpus[-1], cpus[0]
-        version1 = (CPUSETS / "cpuset.mems").exists()
-        self.folder = (CPUSETS if version1 else CPUSETS.parent) / f"mpibind-test-{os.getpid()}"
-        try:
-            self.folder.mkdir()
-            self.addCleanup(self.folder.rmdir)
-            if version1:
-                self.write("cpuset.mems", (CPUSETS / "cpuset.mems").read_text())
-            self.write("cpuset.cpus", str(self.allowed))
-        except OSError as error:
-            self.skipTest(f"no cpuset cgroup can be made here: {error}")
-
-    def write(self, name: str, value: str) -> None:
-        (self.folder / name).write_text(value)
+        self.folder = support.cpuset_cgroup(self, self.allowed)
 
     def test_only_its_cpus_are_seen_and_the_others_are_named(self):
         cpus, mapped, message, refused, now = support.run_json(
