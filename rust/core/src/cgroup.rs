@@ -81,11 +81,14 @@ fn ratio(quota: &str, period: &str) -> Option<f64> {
 mod tests {
     use super::*;
 
+    /// Paths and what the files there hold.
+    type Files = &'static [(&'static str, &'static str)];
+
     /// A file tree that is removed again.
     struct Tree(PathBuf);
 
     impl Tree {
-        fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        fn new(name: &str, files: Files) -> Self {
             let folder = format!("mpibind-cgroup-{}-{name}", std::process::id());
             let root = std::env::temp_dir().join(folder);
             for (path, text) in files {
@@ -109,21 +112,21 @@ mod tests {
 
     #[test]
     fn quotas() {
-        let job = (OWN, "0::/job/step\n");
-        let old = (OWN, "5:cpuset:/x\n4:cpu,cpuacct:/job\n0::/\n");
-        let cases: &[(&str, &[(&str, &str)], Option<f64>)] = &[
+        const JOB: (&str, &str) = (OWN, "0::/job/step\n");
+        const OLD: (&str, &str) = (OWN, "5:cpuset:/x\n4:cpu,cpuacct:/job\n0::/\n");
+        let cases: &[(&str, Files, Option<f64>)] = &[
             ("nothing", &[], None),
             ("no-list", &[(V2, "cpu")], None),
-            ("max", &[job, (V2, ""), ("sys/fs/cgroup/job/step/cpu.max", "max 100000\n")], None),
+            ("max", &[JOB, (V2, ""), ("sys/fs/cgroup/job/step/cpu.max", "max 100000\n")], None),
             (
                 "own",
-                &[job, (V2, ""), ("sys/fs/cgroup/job/step/cpu.max", "250000 100000\n")],
+                &[JOB, (V2, ""), ("sys/fs/cgroup/job/step/cpu.max", "250000 100000\n")],
                 Some(2.5),
             ),
             (
                 "least",
                 &[
-                    job,
+                    JOB,
                     (V2, ""),
                     ("sys/fs/cgroup/job/step/cpu.max", "400000 100000\n"),
                     ("sys/fs/cgroup/job/cpu.max", "150000 50000\n"),
@@ -132,7 +135,7 @@ mod tests {
                 Some(3.0),
             ),
             // The container's own limit is that of the mount; it does not see its path.
-            ("container", &[job, (V2, ""), ("sys/fs/cgroup/cpu.max", "50000 100000\n")], Some(0.5)),
+            ("container", &[JOB, (V2, ""), ("sys/fs/cgroup/cpu.max", "50000 100000\n")], Some(0.5)),
             (
                 "outside",
                 &[
@@ -144,17 +147,17 @@ mod tests {
                 ],
                 Some(2.0),
             ),
-            ("empty", &[job, (V2, ""), ("sys/fs/cgroup/cpu.max", "")], None),
-            ("odd", &[job, (V2, ""), ("sys/fs/cgroup/cpu.max", "many 100000")], None),
-            ("one-word", &[job, (V2, ""), ("sys/fs/cgroup/cpu.max", "100000")], None),
-            ("no-period", &[job, (V2, ""), ("sys/fs/cgroup/cpu.max", "100000 0")], None),
-            ("negative", &[job, (V2, ""), ("sys/fs/cgroup/cpu.max", "-5 100000")], None),
-            ("zero", &[job, (V2, ""), ("sys/fs/cgroup/cpu.max", "0 100000")], None),
-            ("v1-none", &[old, V1, ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n")], None),
+            ("empty", &[JOB, (V2, ""), ("sys/fs/cgroup/cpu.max", "")], None),
+            ("odd", &[JOB, (V2, ""), ("sys/fs/cgroup/cpu.max", "many 100000")], None),
+            ("one-word", &[JOB, (V2, ""), ("sys/fs/cgroup/cpu.max", "100000")], None),
+            ("no-period", &[JOB, (V2, ""), ("sys/fs/cgroup/cpu.max", "100000 0")], None),
+            ("negative", &[JOB, (V2, ""), ("sys/fs/cgroup/cpu.max", "-5 100000")], None),
+            ("zero", &[JOB, (V2, ""), ("sys/fs/cgroup/cpu.max", "0 100000")], None),
+            ("v1-none", &[OLD, V1, ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n")], None),
             (
                 "v1",
                 &[
-                    old,
+                    OLD,
                     V1,
                     ("sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "600000\n"),
                     ("sys/fs/cgroup/cpu/job/cpu.cfs_period_us", "100000\n"),
@@ -165,7 +168,7 @@ mod tests {
             (
                 "v1-long-name",
                 &[
-                    old,
+                    OLD,
                     ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000"),
                     ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "100000"),
                 ],
@@ -174,7 +177,7 @@ mod tests {
             (
                 "hybrid",
                 &[
-                    old,
+                    OLD,
                     V1,
                     ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "400000\n"),
                     ("sys/fs/cgroup/unified/cgroup.controllers", ""),
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn cpus_of_the_nearest_level_that_tells() {
-        let cases: &[(&str, &[(&str, &str)], Option<&str>)] = &[
+        let cases: &[(&str, Files, Option<&str>)] = &[
             ("set-nothing", &[], None),
             (
                 "set-v2",
