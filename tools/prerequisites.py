@@ -5,6 +5,8 @@
     python tools/prerequisites.py              name what is missing, exit 1
     python tools/prerequisites.py --install    install it where that asks for no password
 
+With --launchers it looks for what `make check-launchers` needs instead.
+
 It needs nothing but Python 3.10, since nothing else is there yet.
 """
 
@@ -109,9 +111,50 @@ def strace() -> str | None:
     return None
 
 
+def root() -> str | None:
+    """The right to make nodes: namespaces of the network, of host names and of mounts."""
+    if os.geteuid() != 0:
+        return "root, who may make namespaces: run it as root, in a container for example"
+    if output("unshare", "--net", "--uts", "--mount", "true") is None:
+        return "namespaces: unshare --net --uts --mount is not allowed here"
+    return None
+
+
+def network() -> str | None:
+    """The tool that sets up the network of the nodes."""
+    if shutil.which("ip") is None:
+        return "ip, which sets up a network: there is none on PATH"
+    return None
+
+
+def slurm() -> str | None:
+    """Slurm's commands and daemons."""
+    for tool in ("srun", "sbatch", "salloc", "slurmctld", "slurmd"):
+        if shutil.which(tool) is None:
+            return f"Slurm with its daemons: there is no {tool} on PATH"
+    return None
+
+
+def munge() -> str | None:
+    """The daemon by which Slurm's daemons know each other."""
+    if shutil.which("munged") is None:
+        return "MUNGE, which Slurm authenticates with: there is no munged on PATH"
+    return None
+
+
+def pmix() -> str | None:
+    """The library that Slurm's plugin for Open MPI loads."""
+    # Slurm looks for it under the name without a version, where the distribution has its files.
+    places = ("lib*", "lib/*", "lib/*/pmix2/lib")
+    if not any(Path("/usr").glob(f"{place}/libpmix.so") for place in places):
+        return "PMIx, through which srun starts Open MPI: there is no libpmix.so below /usr"
+    return None
+
+
 Look = Callable[[], str | None]
 TO_BUILD: tuple[Look, ...] = (rust, pkg_config, hwloc)
 TO_DEVELOP: tuple[Look, ...] = (*TO_BUILD, compiler, venv, prove, strace)
+TO_LAUNCH: tuple[Look, ...] = (root, network, slurm, munge, pmix)
 
 
 # ------------------------------------------------------------------------------
@@ -148,6 +191,10 @@ SYSTEMS = (
             "venv": DEBIAN_VENV,
             "prove": "perl",
             "strace": "strace",
+            "network": "iproute2",
+            "slurm": "slurmctld slurmd slurm-client",
+            "munge": "munge",
+            "pmix": "libpmix-dev",
         },
         unattended="--yes --no-install-recommends",
         refresh="apt-get --quiet update",
@@ -162,9 +209,13 @@ SYSTEMS = (
             "compiler": "gcc",
             "prove": "perl-Test-Harness",
             "strace": "strace",
+            "network": "iproute",
+            "slurm": "slurm slurm-slurmctld slurm-slurmd",
+            "munge": "munge",
+            "pmix": "pmix-devel",
         },
         unattended="--assumeyes",
-        note="on RHEL hwloc-devel is in the CodeReady Builder repository",
+        note="on RHEL hwloc-devel is in the CodeReady Builder repository, Slurm in EPEL",
     ),
     System(
         "openSUSE",
@@ -230,18 +281,23 @@ SYSTEMS = (
 )
 
 
-def require(looks: Iterable[Look] = TO_BUILD) -> None:
+NOT_BUILT = "error: mpibind cannot be built here yet."
+NOT_LAUNCHED = "error: mpibind cannot be tested with Slurm and on several nodes here yet."
+
+
+def require(looks: Iterable[Look] = TO_BUILD, problem: str = NOT_BUILT) -> None:
     """Return if everything is there; else exit with one message that names what is not."""
     missing = look_for(looks)
     if missing:
-        raise SystemExit(explain(missing))
+        raise SystemExit(explain(missing, problem))
 
 
-def explain(missing: dict[str, str]) -> str:
+def explain(missing: dict[str, str], problem: str) -> str:
     """Say what is missing and what to type on each system."""
-    lines = ["error: mpibind cannot be built here yet. Missing:", ""]
+    lines = [f"{problem} Missing:", ""]
     lines += [f"  * {reason}" for reason in missing.values()]
-    lines += ["", "To install it:", ""]
+    if any(command(system, missing) for system in SYSTEMS):
+        lines += ["", "To install it:", ""]
     for system in SYSTEMS:
         if words := command(system, missing):
             note = f"   ({system.note})" if system.note else ""
@@ -262,19 +318,19 @@ def command(system: System, missing: Iterable[str]) -> str | None:
     return " ".join([system.install, *packages]) if packages else None
 
 
-def install(missing: dict[str, str]) -> None:
+def install(missing: dict[str, str], problem: str) -> None:
     """Install what is missing if that asks nobody anything; else say what to type."""
     found = (s for s in SYSTEMS if s.unattended is not None)
     system = next((s for s in found if shutil.which(s.install.split()[0])), None)
     words = command(system, missing) if system else None
     # Rust is never installed unasked: there are several ways, and the choice is the user's.
     if system is None or words is None or "rust" in missing:
-        raise SystemExit(explain(missing))
+        raise SystemExit(explain(missing, problem))
     prefix = root_prefix(system)
     if prefix is None:
         reasons = "\n".join(f"  * {reason}" for reason in missing.values())
         raise SystemExit(
-            f"error: mpibind cannot be built here yet. Missing:\n\n{reasons}\n\n"
+            f"{problem} Missing:\n\n{reasons}\n\n"
             f"Only root may install it. Type this, then the same command again:\n\n  sudo {words}"
         )
     for step in (system.refresh, f"{words} {system.unattended}"):
@@ -329,10 +385,16 @@ def main() -> None:
     """Run as the head of this file says."""
     parser = argparse.ArgumentParser(description="Look for what mpibind is built with.")
     parser.add_argument("--install", action="store_true", help="install what is missing")
+    parser.add_argument(
+        "--launchers", action="store_true", help="look for what tests with launchers need"
+    )
     arguments = parser.parse_args()
-    if arguments.install and (missing := look_for(TO_DEVELOP)):
-        install(missing)
-    require(TO_DEVELOP)
+    looks, problem = TO_DEVELOP, NOT_BUILT
+    if arguments.launchers:
+        looks, problem = TO_LAUNCH, NOT_LAUNCHED
+    if arguments.install and (missing := look_for(looks)):
+        install(missing, problem)
+    require(looks, problem)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def masks() -> list[list[int]]:
 
 
 stop = threading.Event()
-thread = threading.Thread(target=stop.wait)
+thread = threading.Thread(target=stop.wait, daemon=True)  # a failure must not wait for it
 thread.start()
 before, variables = masks(), dict(os.environ)
 
@@ -94,5 +94,6 @@ alone_binding.restore()
 stop.set()
 thread.join()
 found = comm.gather(problems)
+comm.barrier()  # as mpibind.mpi._gather_last
 if found is not None:
     print(json.dumps([*chain.from_iterable(found)]))

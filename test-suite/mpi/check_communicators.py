@@ -91,5 +91,6 @@ for wrong in ("world", 3, comm.group):
 check(sorted(os.sched_getaffinity(0)) == before, "an error changed the CPUs")
 
 found = comm.gather(problems)
+comm.barrier()  # as mpibind.mpi._gather_last
 if found is not None:
     print(json.dumps([*chain.from_iterable(found)]))

@@ -18,6 +18,7 @@ detail, *details = sys.argv[1:]
 def say(told: object) -> None:
     """Print what each rank told, as JSON."""
     found = comm.gather(told)
+    comm.barrier()  # as mpibind.mpi._gather_last
     if found is not None:
         print(json.dumps(found))
 
@@ -44,7 +45,7 @@ elif detail == "regroup-collision":
     mpibind.mpi.zlib.crc32 = lambda _: 7
     say(regroup())
 elif detail == "respect":
-    cpus = sorted(os.sched_getaffinity(0))
+    cpus = mpibind.Topology().map(1)[0].cpus.tolist()
     # Each rank has one CPU, as launchers give it; together they have these.
     own = cpus[-1:] if comm.rank % 2 else cpus[:1]
     os.sched_setaffinity(0, own)
@@ -63,6 +64,15 @@ elif detail == "off":
     say([binding.local_rank, binding.local_size])
 elif detail == "cpus":
     say(mpibind.mpi.bind(comm).cpus.tolist())
+elif detail == "before":
+    binding = mpibind.mpi.bind(comm)
+    say([binding.before.tolist(), mpibind.Topology().map(1)[0].cpus.tolist()])
+elif detail == "many":
+    # More often than MPICH has communicators (2048).
+    node = mpibind.Topology.from_synthetic("core:2 pu:1")
+    for _ in range(2500):
+        mpibind.mpi.map(comm, topology=node)
+    say("ok")
 elif detail == "quota":
     Path(*details, "cgroup.procs").write_text(str(os.getpid()))
     mpibind.mpi.bind(comm)
@@ -87,10 +97,9 @@ elif detail == "gpus":
     texts = [str(warning.message) for warning in caught]
     if given is None:
         assert not texts, texts
-        lines = comm.gather(f"{shown} {os.environ['CUDA_DEVICE_ORDER']}")
+        line = f"{shown} {os.environ['CUDA_DEVICE_ORDER']}"
     else:
         assert len(texts) == 2 and all(given in text for text in texts), texts
         assert all(warning.filename == __file__ for warning in caught)
-        lines = comm.gather("stays" if shown == given else shown)
-    if lines is not None:
-        print("\n".join(lines))
+        line = "stays" if shown == given else shown
+    say(line)

@@ -50,6 +50,10 @@ elif fault == "leader" and comm.rank == 0:
         raise MemoryError("planted")
 
     mpibind.mpi.map_node = fail
+elif fault == "ntasks" and comm.rank == 0:
+    # More ranks than can be started here: the leader is told another number.
+    map_node = mpibind.mpi.map_node
+    mpibind.mpi.map_node = lambda settings, _, masks: map_node(settings, 1 << 21, masks)
 
 # Ranks that are asked for different things.
 elif fault == "different":
@@ -74,10 +78,14 @@ def state() -> object:
 
 before = state()
 try:
-    mpibind.mpi.bind(comm, membind="bind", **parameters)
+    if fault == "map":
+        mpibind.mpi.map(comm)
+    else:
+        mpibind.mpi.bind(comm, membind="bind", **parameters)
     outcome = ["none", "", state() == before]
 except mpibind.MpibindError as error:
     outcome = [type(error).__name__, str(error), state() == before]
 outcomes = comm.gather(outcome)
+comm.barrier()  # as mpibind.mpi._gather_last
 if outcomes is not None:
     print(json.dumps(outcomes))

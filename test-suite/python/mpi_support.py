@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import support
 
+HOST = os.uname().nodename
 SCRIPTS = support.ROOT / "test-suite" / "mpi"
 
 
@@ -64,7 +65,7 @@ OPEN_MPI = Mpi(
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     },
 )
-INTEL_MPI = Mpi(support.ROOT / ".venv-impi" / "bin", {})
+INTEL_MPI = Mpi(support.ROOT / ".venv-intelmpi" / "bin", {})
 
 
 def output(command: list[str], env: dict[str, str], timeout: float = 120) -> str:
@@ -81,33 +82,3 @@ def output(command: list[str], env: dict[str, str], timeout: float = 120) -> str
     if done.returncode != 0 or done.stderr:
         raise AssertionError(f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done.stdout
-
-
-class Checks:
-    """What is true under every MPI library. Subclasses say which it is."""
-
-    mpi: Mpi
-
-    def check(self, ranks: int, nodes: int = 1, **how) -> None:
-        """Bind so many ranks; each checks itself."""
-        self.assertEqual(self.mpi.run_json(ranks, "check_bind.py", ranks, nodes, **how), [])
-
-    def check_error(self, fault: str, kind: str, *words: str, details: tuple = (), **how) -> None:
-        """Make a fault; all ranks must raise one error, and be as before."""
-        outcomes = self.mpi.run_json(4, "check_errors.py", fault, *details, **how)
-        self.assertEqual(len(outcomes), 4)
-        self.assertEqual(outcomes, [outcomes[0]] * 4)
-        found, message, untouched = outcomes[0]
-        self.assertEqual((found, untouched), (kind, True), message)
-        for word in words:
-            self.assertIn(word, message)
-
-    def check_lines(self, lines: list[str], places: list[tuple[str, int, int]]) -> None:
-        """Compare the form of printed lines with each rank's host, local rank and size."""
-        self.assertEqual(len(lines), len(places), lines)
-        for rank, (line, (host, local_rank, local_size)) in enumerate(
-            zip(lines, places, strict=True)
-        ):
-            start = f"{host} task {rank}/{len(places)}: lrank {local_rank}/{local_size} nths "
-            self.assertTrue(line.startswith(start), f"{line}\n{start}")
-            self.assertRegex(line, r" nths \d+ gpus \[.*\] cpus \[\d+(, \d+)*\]$")

@@ -145,9 +145,10 @@ fn too_many_threads(processes: &[Process]) -> impl Iterator<Item = Finding> {
     });
     groups.into_iter().map(|((threads, cpus), ranks)| {
         let (mean, each) = if ranks.len() == 1 { ("means", "") } else { ("mean", " each") };
+        let s = if cpus == 1 { "" } else { "s" };
         finding(FindingKind::TooManyThreads, ranks, |who| {
             format!(
-                "{who} {mean} to run {threads} threads on {cpus} CPUs{each}; \
+                "{who} {mean} to run {threads} threads on {cpus} CPU{s}{each}; \
                  set OMP_NUM_THREADS to {cpus} or use fewer ranks"
             )
         })

@@ -103,7 +103,7 @@ fn too_many_threads() {
         texts(&found),
         [
             "ranks 1-2 mean to run 8 threads on 4 CPUs each; set OMP_NUM_THREADS to 4 or use fewer ranks",
-            "rank 3 means to run 2 threads on 1 CPUs; set OMP_NUM_THREADS to 1 or use fewer ranks",
+            "rank 3 means to run 2 threads on 1 CPU; set OMP_NUM_THREADS to 1 or use fewer ranks",
         ]
     );
     assert_eq!(found[0].ranks, [1, 2]);

@@ -1,5 +1,7 @@
 //! What is wrong with where processes are.
 
+use std::collections::BTreeMap;
+
 use mpibind_core::env::VISIBLE_DEVICES;
 use mpibind_core::report::{Process, findings as find};
 use mpibind_core::{Vendor, visible};
@@ -37,12 +39,14 @@ pub(crate) fn visible_gpus(
     if variables.is_empty() {
         return None;
     }
+    let values: BTreeMap<String, String> = variables.into_iter().collect();
     let gpus = topology.core().gpus();
-    let shown = Vendor::ALL.into_iter().zip(VISIBLE_DEVICES).flat_map(|(vendor, name)| {
-        match variables.iter().find(|(variable, _)| variable == name) {
-            Some((_, value)) => visible(gpus, vendor, value),
-            None => (0..gpus.len()).filter(|place| gpus[*place].vendor == vendor).collect(),
-        }
-    });
+    let shown =
+        Vendor::ALL.into_iter().zip(VISIBLE_DEVICES).flat_map(|(vendor, name)| {
+            match values.get(name) {
+                Some(value) => visible(gpus, vendor, value),
+                None => (0..gpus.len()).filter(|place| gpus[*place].vendor == vendor).collect(),
+            }
+        });
     Some(shown.collect())
 }
