@@ -31,8 +31,8 @@ class TwoNodes(mpi_cases.Checks):
     def setUpClass(cls):
         cls.nodes = cls.enterClassContext(cluster.Cluster())
 
-    def run_on_nodes(self, mpi: Mpi, script: str, *arguments: object, ranks: int = 8, **env) -> str:
-        each = ranks // 2
+    def run_on_nodes(self, mpi: Mpi, script: str, *arguments: object, **env) -> str:
+        ranks, each = 8, 4
         prrte = ("--prtemca", "plm_ssh_agent", SSH, "--host", f"n0:{each},n1:{each}")
         prrte += ("--map-by", f"ppr:{each}:node:oversubscribe")
         hydra = ("-launcher", "ssh", "-launcher-exec", SSH, "-iface", "net0", "-hosts", "n0,n1")
@@ -63,11 +63,11 @@ class TwoNodes(mpi_cases.Checks):
         path = self.nodes.private / "node.xml"
         path.write_text(support.WORKED_EXAMPLE.read_text())
         env = {"MPIBIND_TOPOFILE": str(path)}
-        words = ("rank 2 on n1: cannot use the topology", str(path))
+        words = ("rank 4 on n1: cannot use the topology", str(path))
         for mpi in (MPICH, INTEL_MPI, OPEN_MPI):
             with self.subTest(mpi.bin.parent.name):
-                found = self.run_on_nodes(mpi, "check_errors.py", "map", ranks=4, **env)
-                self.check_outcomes(found, "TopologyError", words)
+                found = self.run_on_nodes(mpi, "check_errors.py", "map", **env)
+                self.check_outcomes(found, "TopologyError", words, ranks=8)
 
     def test_report(self):
         """Each node tells about itself; rank 0 prints."""
