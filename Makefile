@@ -72,5 +72,5 @@ $(READY): pyproject.toml setup.py Cargo.toml tools/prerequisites.py
 	touch $@
 
 clean:
-	rm -rf $(VENV) target build dist *.egg-info mpibind/*.so .mypy_cache .ruff_cache
+	rm -rf $(VENV) target build dist *.egg-info mpibind/*.so .mypy_cache .ruff_cache .hypothesis
 	find mpibind test-suite tools -name __pycache__ -prune -exec rm -rf {} +

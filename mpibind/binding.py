@@ -206,6 +206,9 @@ class Binding:
         What a user may want to know: limits that were heeded, what was not done and why.
     """
 
+    _is_copy = False
+    """Whether it came out of a pickle."""
+
     def __init__(
         self, part: Part | None, here: Place, settings: Settings, mapping: Mapping | None
     ) -> None:
@@ -247,12 +250,15 @@ class Binding:
 
         To restore twice does no harm. Bindings on top of each other are restored in reverse order.
         The memory policy is that of the calling thread: restore in the thread that bound.
+        A pickled copy is a record of what was done elsewhere, and has nothing to restore.
 
         Raises
         ------
         AffinityError
             If the kernel does not allow the old CPUs or memory any more; the rest is restored.
         """
+        if self._is_copy:
+            return
         for name, old in self._replaced.items():
             if old is None:
                 os.environ.pop(name, None)
@@ -270,6 +276,11 @@ class Binding:
         finally:
             if cpus is not None:
                 cpus.restore()
+
+    def __getstate__(self) -> dict[str, object]:
+        own = {"_settings", "_saved_cpus", "_saved_memory", "_saved_pools", "_replaced"}
+        record = {name: value for name, value in vars(self).items() if name not in own}
+        return {**record, "_is_copy": True}
 
     def __enter__(self) -> Binding:
         return self

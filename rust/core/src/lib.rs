@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hwloc --discover--> Topology --map--> Mapping --+--> affinity
-//!                                                 +--> env
+//!                                                 +--> env, json
 //! ```
 //!
 //! [`discover`] and [`affinity`] touch the machine. Everything between them is pure: the same input
@@ -15,6 +15,7 @@ pub mod devices;
 pub mod discover;
 pub mod env;
 mod error;
+pub mod json;
 mod map;
 mod mapping;
 pub mod memory;

@@ -22,7 +22,9 @@ mod _core {
     #[pymodule_export]
     use crate::report::{findings, visible_gpus};
     #[pymodule_export]
-    use crate::topology::{Request, Topology, check_flag, check_int, check_words, hwloc_version};
+    use crate::topology::{
+        Request, Topology, check_flag, check_int, check_words, hwloc_version, id_list,
+    };
 
     #[pymodule_export]
     const VISIBLE_DEVICES: [&str; 4] = mpibind_core::env::VISIBLE_DEVICES;
