@@ -58,6 +58,7 @@ bench: build
 		$$(pkg-config --cflags --libs hwloc)
 	target/distrib
 	$(BIN)/python test-suite/bench/import_cost.py
+	$(BIN)/python test-suite/bench/picture.py
 
 # Cargo itself knows best what has to be built again.
 build: $(READY)

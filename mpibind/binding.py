@@ -301,6 +301,15 @@ class Binding:
     def __repr__(self) -> str:
         return f"<Binding {self}>"
 
+    def _repr_html_(self) -> str:
+        from mpibind import notebook
+
+        return notebook.binding(self)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        # Where there is no HTML, what print() shows says more than repr().
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
+
     # --- what the two bind() do, in this order
 
     def _bind_process(self) -> None:

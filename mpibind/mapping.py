@@ -200,6 +200,36 @@ class Mapping:
 
         return dict(json.loads(self.to_json()))
 
+    @overload
+    def to_svg(self, path: None = None) -> str: ...
+    @overload
+    def to_svg(self, path: str | os.PathLike[str]) -> None: ...
+    def to_svg(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Draw the node with the tasks on it, as SVG for browsers and documents.
+
+        Each task has a colour and its number; CPUs without tasks are pale, those of several
+        tasks hatched. Big nodes are folded: a cell stands for more, or several parts that are
+        alike for one.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            A file to write to, instead of returning the text.
+
+        Returns
+        -------
+        str or None
+            The SVG, if there is no `path`.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        from mpibind import files, picture
+
+        return files.deliver(picture.mapping(self.to_dict()), path)
+
     def apply(self, task: int) -> _core.SavedAffinity:
         """Bind every thread of this process to a task's CPUs.
 
@@ -254,6 +284,15 @@ class Mapping:
         return self._core == other._core and self._gpus == other._gpus
 
     __hash__ = None  # type: ignore[assignment]  # equal by value, like a list
+
+    def _repr_html_(self) -> str:
+        from mpibind import notebook
+
+        return notebook.mapping(self)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        # Where there is no HTML, what print() shows says more than repr().
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
 
     def __reduce__(self) -> tuple[object, ...]:
         return Mapping.from_json, (self.to_json(),)

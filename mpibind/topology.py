@@ -214,6 +214,35 @@ class Topology:
 
         return files.deliver(self._core.to_xml(), path)
 
+    @overload
+    def to_svg(self, path: None = None) -> str: ...
+    @overload
+    def to_svg(self, path: str | os.PathLike[str]) -> None: ...
+    def to_svg(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Draw the node as SVG for browsers and documents.
+
+        Packages, NUMA nodes, caches, cores and CPUs (OS ids), and GPUs and network cards where
+        they hang. Big nodes are folded.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            A file to write to, instead of returning the text.
+
+        Returns
+        -------
+        str or None
+            The SVG, if there is no `path`.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        from mpibind import files, picture
+
+        return files.deliver(picture.topology(self.to_dict()), path)
+
     @property
     def origin(self) -> str:
         """Where it came from, in words."""
@@ -345,6 +374,15 @@ class Topology:
         return self._core == other._core
 
     __hash__ = None  # type: ignore[assignment]  # equal by value, like a list
+
+    def _repr_html_(self) -> str:
+        from mpibind import notebook
+
+        return notebook.topology(self)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        # Where there is no HTML, what print() shows says more than repr().
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
 
     def __reduce__(self) -> tuple[object, ...]:
         return Topology.from_json, (self.to_json(),)
