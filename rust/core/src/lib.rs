@@ -21,6 +21,7 @@ mod mapping;
 pub mod memory;
 pub mod report;
 mod request;
+mod summary;
 mod topology;
 
 pub use cpuset::CpuSet;
@@ -31,4 +32,5 @@ pub use mapping::Mapping;
 pub use request::{
     MAX_TASKS, MAX_THREADS, Parameters, Request, Respect, Restriction, RestrictionKind,
 };
+pub use summary::Summary;
 pub use topology::{Group, Kind, Level, NumaNode, Object, ObjectId, Topology, Tree, TreeNode};

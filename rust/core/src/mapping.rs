@@ -170,7 +170,7 @@ impl Mapping {
     }
 
     /// For each CPU the number of its core, or its own logical index where it belongs to none.
-    fn core_of_cpus(&self, cpus: &[u32]) -> Vec<usize> {
+    pub(crate) fn core_of_cpus(&self, cpus: &[u32]) -> Vec<usize> {
         let topology = &self.topology;
         let cores = &topology.objects()[topology.levels()[topology.core_depth()].objects.clone()];
         let mut by_os_index: Vec<(u32, usize)> =

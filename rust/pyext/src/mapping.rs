@@ -13,6 +13,8 @@ use crate::arguments::{flag, int, word};
 use crate::errors::OrRaise;
 use crate::topology::Topology;
 
+type SummaryRecord = (usize, usize, (usize, usize), (usize, usize), usize, Option<usize>, usize);
+
 /// Where the tasks of a node go.
 #[pyclass(frozen, module = "mpibind._core")]
 pub(crate) struct Mapping {
@@ -129,6 +131,15 @@ impl Mapping {
     fn numas(&self, task: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
         let numas = self.core.numas(int("taskid", task)?).or_raise(task.py())?;
         Ok(numas.iter().collect())
+    }
+
+    /// The mapping in a few numbers: cores, CPUs, fewest and most threads, fewest and most GPUs,
+    /// tasks across NUMA nodes, across L3 caches (None where there is no such level), and tasks that
+    /// share CPUs.
+    fn summary(&self) -> SummaryRecord {
+        let core = self.core.summary();
+        let (threads, gpus) = (core.threads.into_inner(), core.gpus.into_inner());
+        (core.cores, core.cpus, threads, gpus, core.across_numas, core.across_l3s, core.sharing)
     }
 
     #[getter]
