@@ -106,6 +106,15 @@ def bind(
         if settings.request is not None:
             raise
         here = place(0, 1)  # nothing will be done, and that needs no place
+    binding = bind_at(here, settings)
+    if settings.verbose:
+        print("\n".join(binding._lines(settings.verbose)), flush=True)
+    binding._warn(stacklevel=3)
+    return binding
+
+
+def bind_at(here: Place, settings: Settings) -> Binding:
+    """Map this node and bind this process to its part. Nothing is printed, and nobody is warned."""
     masks = None
     if settings.respect == "affinity":
         if here.local_size > 1:
@@ -120,9 +129,6 @@ def bind(
     binding = Binding(parts[here.local_rank], here, settings, mapping)
     binding._bind_process()
     binding._set_environment()
-    if settings.verbose:
-        print("\n".join(binding._lines(settings.verbose)), flush=True)
-    binding._warn(stacklevel=3)
     return binding
 
 
@@ -149,13 +155,7 @@ def map_node(
         return None, [None] * ntasks
     from mpibind.mapping import Mapping
 
-    node = load(settings.topology)._core
-    # Whoever only looks at another machine does not want this one's limits.
-    quota = _core.cpu_quota() if settings.apply or node.is_live else None
-    try:
-        core = node.map(settings.request.for_node(ntasks, masks, quota))
-    except InvalidParameterError as error:
-        raise naming_source(error, settings.sources) from None
+    core = map_core(load(settings.topology), settings, ntasks, masks)
     mapping = Mapping(core, settings.gpu_ids)
     notes = tuple(core.notes)
     parts: list[Part | None] = [
@@ -176,6 +176,19 @@ def map_node(
         for task, gpus in enumerate(mapping.gpus)
     ]
     return mapping, parts
+
+
+def map_core(
+    node: Topology, settings: Settings, ntasks: int, masks: Iterable[int] | None
+) -> _core.Mapping:
+    """Map the tasks of a node within what the system grants them."""
+    assert settings.request is not None, "MPIBIND=off leaves nothing to map"
+    # Whoever only looks at another machine does not want this one's limits.
+    quota = _core.cpu_quota() if settings.apply or node._core.is_live else None
+    try:
+        return node._core.map(settings.request.for_node(ntasks, masks, quota))
+    except InvalidParameterError as error:
+        raise naming_source(error, settings.sources) from None
 
 
 class Binding:

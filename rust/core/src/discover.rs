@@ -152,10 +152,29 @@ fn file_tree() -> PathBuf {
     variable("HWLOC_FSROOT").map_or_else(|| PathBuf::from("/"), |(_, root)| root.into())
 }
 
-/// The version of hwloc whose headers this was built with, such as `2.9`.
+/// The version of the libhwloc that is loaded, such as `2.9.0`.
 pub fn hwloc_version() -> String {
-    let version = hwloc2::hwloc_api_version();
-    format!("{}.{}", version >> 16, (version >> 8) & 0xff)
+    // Its calls know the version of its interface only, but it signs what it makes.
+    let smallest = TopologyBuilder::new().from_synthetic("pu:1").map(TopologyBuilder::build);
+    let signed = smallest.ok().and_then(std::result::Result::ok);
+    signed.and_then(|node| info(node.root_object(), &["hwlocVersion"])).unwrap_or_else(|| {
+        let interface = hwloc2::hwloc_api_version();
+        format!("{}.{}", interface >> 16, (interface >> 8) & 0xff)
+    })
+}
+
+/// How many PCI devices hwloc sees on this machine, of those that matter to it: none, if it was
+/// built or told to look at none.
+///
+/// # Errors
+///
+/// [`Error::Topology`] if it sees no machine at all.
+pub fn count_pci_devices() -> Result<usize> {
+    let node = machine_builder(&file_tree())
+        .and_then(|builder| builder.with_io_type_filter(TypeFilter::KeepImportant).ok())
+        .and_then(|builder| builder.build().ok())
+        .ok_or_else(|| Error::topology("this machine", refusal()))?;
+    Ok(node.objects_with_type(ObjectType::PCIDevice).count())
 }
 
 fn from_this_machine() -> Result<Discovered> {
@@ -277,7 +296,7 @@ fn check_index(object: roxmltree::Node<'_, '_>) -> std::result::Result<(), Strin
 
 fn refusal() -> String {
     format!(
-        "libhwloc (headers {}) refuses it; it may be damaged, or written by a newer hwloc: \
+        "libhwloc {} refuses it; it may be damaged, or written by a newer hwloc: \
          `lstopo --export-xml-flags v2 node.xml` writes what hwloc 2 reads",
         hwloc_version()
     )

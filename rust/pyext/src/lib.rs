@@ -23,7 +23,8 @@ mod _core {
     use crate::report::{findings, visible_gpus};
     #[pymodule_export]
     use crate::topology::{
-        Request, Topology, check_flag, check_int, check_words, hwloc_version, id_list,
+        Request, Topology, check_flag, check_int, check_words, count_pci_devices, hwloc_version,
+        id_list, ids_of,
     };
 
     #[pymodule_export]

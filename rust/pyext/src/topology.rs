@@ -90,6 +90,13 @@ pub(crate) fn id_list(ids: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect::<CpuSet>().to_string())
 }
 
+/// A list of ids, in text or not, as numbers that rise.
+#[pyfunction]
+pub(crate) fn ids_of(list: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+    let set = CpuSet::parse_parameter("list", &ids("list", list)?).or_raise(list.py())?;
+    Ok(set.iter().collect())
+}
+
 /// Checks a parameter that is True or False.
 #[pyfunction]
 pub(crate) fn check_flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -239,8 +246,14 @@ impl Topology {
     }
 }
 
-/// The version of hwloc that this extension was built with.
+/// The version of the libhwloc that is loaded.
 #[pyfunction]
 pub(crate) fn hwloc_version() -> String {
     mpibind_core::discover::hwloc_version()
+}
+
+/// How many PCI devices hwloc sees on this machine.
+#[pyfunction]
+pub(crate) fn count_pci_devices(py: Python<'_>) -> PyResult<usize> {
+    py.detach(mpibind_core::discover::count_pci_devices).or_raise(py)
 }
