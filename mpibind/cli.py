@@ -69,11 +69,13 @@ def _failed(name: str, words: str, status: int) -> int:
 def _complain(words: str) -> None:
     """Print one line on standard error, after what standard output already has."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:
         # Its reader, or the room on its disk, is gone; Python would try again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    print(" ".join(words.split()), file=sys.stderr, flush=True)
+    if sys.stderr is not None:
+        print(" ".join(words.split()), file=sys.stderr, flush=True)
 
 
 def _system_words(error: OSError) -> str:
@@ -233,18 +235,24 @@ def _settings(
 
 def _show(lines: Iterable[str]) -> None:
     """Print lines; on a terminal they are cut to its width, elsewhere each stays whole."""
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         from mpibind.text import wrapped
 
         width = max(os.get_terminal_size(1).columns, 40)
         lines = [part for line in lines for part in wrapped(line, width)]
-    print("\n".join(lines), flush=True)
+    _print("\n".join(lines))
 
 
 def _show_json(value: object) -> None:
     import json
 
-    print(json.dumps(value, indent=2), flush=True)
+    _print(json.dumps(value, indent=2))
+
+
+def _print(text: str) -> None:
+    if sys.stdout is None:
+        raise MpibindError("standard output is closed: there is nowhere to print to")
+    print(text, flush=True)
 
 
 # ------------------------------------------------------------------------------
@@ -375,9 +383,10 @@ def _sweep(options: argparse.Namespace, settings: Settings) -> int:
 def _run(words: Sequence[str]) -> int:
     parser = _Parser(
         "run",
-        "Binds this process as the task of its node that the launcher says it is, sets the\n"
-        "environment (OMP_NUM_THREADS, OMP_PLACES, OMP_PROC_BIND, the variable for GPUs), and\n"
-        "becomes the program. Without a launcher the program gets the whole node.",
+        "Binds this process as the task of its node that the launcher says it is, sets\n"
+        "the environment (OMP_NUM_THREADS, OMP_PLACES, OMP_PROC_BIND, the variable for\n"
+        "GPUs), and becomes the program. Without a launcher the program gets the whole\n"
+        "node.",
         "mpibind run [options] -- PROGRAM [ARGUMENT ...]",
         "  mpiexec -n 4 mpibind run -- ./app\n"
         "  srun -N 2 --ntasks-per-node=8 mpibind run --smt 1 -- ./app input.dat\n"
@@ -418,7 +427,7 @@ def _run(words: Sequence[str]) -> int:
     parser.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse(words)
     program = options.program[1:] if options.program[:1] == ["--"] else options.program
-    if not program:
+    if not program or not program[0]:
         raise _UsageError("say which program to run, such as `mpibind run -- ./app`")
     settings = _settings(
         options,
@@ -518,8 +527,6 @@ def _become(program: list[str]) -> int:
     except OSError as error:
         words = f"{error.strerror}; a script needs a first line such as #!/bin/sh"
         return _failed("mpibind run", f"cannot run {name!r}: {words}", 126)
-    except ValueError as error:
-        return _failed("mpibind run", f"cannot run {name!r}: {error}", 126)
 
 
 def _forget_locale_of_python() -> None:
@@ -548,9 +555,10 @@ def _forget_locale_of_python() -> None:
 def _report(words: Sequence[str]) -> int:
     parser = _Parser(
         "report",
-        "Shows what this process is bound to, and what is wrong with that. Under mpiexec there is\n"
-        "one line for each rank: rank 0 prints all if mpi4py is there and of the same MPI, else\n"
-        "each prints its own. With --pid, another process and all that it has started.",
+        "Shows what this process is bound to, and what is wrong with that. Under mpiexec\n"
+        "there is one line for each rank: rank 0 prints all if mpi4py is there and of the\n"
+        "same MPI, else each prints its own. With --pid, another process and all that it\n"
+        "has started.",
         "mpibind report [options]",
         "  mpiexec -n 4 mpibind report                     as the launcher starts them\n"
         "  mpiexec -n 4 mpibind run -- mpibind report      as mpibind binds them\n"
