@@ -20,6 +20,7 @@ from mpibind.errors import InvalidParameterError, MpibindError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import TextIO
 
     from mpibind.launcher import Place
     from mpibind.settings import Settings
@@ -75,7 +76,7 @@ def _complain(words: str) -> None:
         # Its reader, or the room on its disk, is gone; Python would try again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if sys.stderr is not None:
-        print(" ".join(words.split()), file=sys.stderr, flush=True)
+        _write(sys.stderr, " ".join(words.split()))
 
 
 def _system_words(error: OSError) -> str:
@@ -244,15 +245,35 @@ def _show(lines: Iterable[str]) -> None:
 
 
 def _show_json(value: object) -> None:
+    """Print it on one line: those of several ranks stay apart."""
     import json
 
-    _print(json.dumps(value, indent=2))
+    _print(json.dumps(value))
+
+
+def _deliver(text: str, path: str) -> None:
+    """Write a file, or print it where its name is ``-``."""
+    if path == "-":
+        _print(text.rstrip("\n"))
+        return
+    from mpibind import files
+
+    files.deliver(text, path)
 
 
 def _print(text: str) -> None:
     if sys.stdout is None:
         raise MpibindError("standard output is closed: there is nowhere to print to")
-    print(text, flush=True)
+    _write(sys.stdout, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write text and its newline as one, so that those of several ranks do not mix.
+
+    print() writes twice where Python does not buffer (PYTHONUNBUFFERED).
+    """
+    stream.write(f"{text}\n")
+    stream.flush()
 
 
 # ------------------------------------------------------------------------------
@@ -348,7 +369,7 @@ def _show_mapping(options: argparse.Namespace, settings: Settings) -> int:
         by_name = {name: [of_task[name] for of_task in variables] for name in variables[0]}
         _show(text.variables(by_name).splitlines())
     elif options.json:
-        raise NotImplementedError
+        _print(mapping.to_json())
     else:
         _show(str(mapping).splitlines())
     for kind, told in (("warning", mapping._core.warnings), ("note", mapping._core.notes)):
@@ -635,14 +656,24 @@ def _topo(words: Sequence[str]) -> int:
         "topo",
         "Shows a node as mpibind sees it: levels, memory, GPUs and network cards.",
         "mpibind topo [options]",
-        "  mpibind topo\n  mpibind topo --topology node.xml\n",
+        "  mpibind topo\n"
+        "  mpibind topo --topology node.xml --json\n"
+        "  mpibind topo --xml node.xml                     for another machine to look at\n",
     )
     _add_node(parser)
+    group = parser.add_argument_group("what is shown")
+    group.add_argument("--xml", metavar="FILE", help="write hwloc's XML; - prints it")
+    _add_json(group)
     options = parser.parse(words)
     from mpibind.topology import Topology
 
     node = _node(options) or Topology()
-    _show(str(node).splitlines())
+    if options.xml is not None:
+        _deliver(node.to_xml(), options.xml)
+    if options.json:
+        _print(node.to_json())
+    elif options.xml is None:
+        _show(str(node).splitlines())
     return 0
 
 
@@ -654,8 +685,8 @@ def _topo(words: Sequence[str]) -> int:
 def _doctor(words: Sequence[str]) -> int:
     parser = _Parser(
         "doctor",
-        "Looks for what is in the way of a good binding on this node, and says what to do.\n"
-        "Exit status 1 if there is a problem; warnings and notes do not count.",
+        "Looks for what is in the way of a good binding on this node, and says what to\n"
+        "do. Exit status 1 if there is a problem; warnings and notes do not count.",
         "mpibind doctor [--json]",
         "  mpibind doctor\n  srun -N 1 -n 1 mpibind doctor                   as a job sees it\n",
     )

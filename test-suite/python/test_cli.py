@@ -112,6 +112,12 @@ class Map(unittest.TestCase):
         text = support.printed(*words, env={"MPIBIND": "omp_places,visdevs"})
         self.assertEqual(re.findall(r"^\w+:", text, re.M), ["OMP_NUM_THREADS:", "OMP_PROC_BIND:"])
 
+    def test_json(self):
+        text = support.printed("map", "-n", 4, "--topology", AMD, "--json")
+        node = mpibind.Topology.from_xml(AMD)
+        self.assertEqual(mpibind.Mapping.from_json(text), node.map(4))
+        self.assertEqual(text.count("\n"), 1)
+
     def test_warnings_are_told_apart(self):
         done = support.command("map", "-n", 1, "--smt", 1, "--topology", AMD)
         self.assertEqual(done.returncode, 0)
@@ -198,6 +204,20 @@ class Topo(unittest.TestCase):
         self.assertEqual(support.printed("topo").split()[0], "this")
         shown = support.printed("topo", "--synthetic", SYNTHETIC, "--gpus", "2")
         self.assertEqual(shown.count("\n  GPU "), 2)
+
+    def test_json(self):
+        text = support.printed("topo", "--topology", POWER, "--json")
+        self.assertEqual(mpibind.Topology.from_json(text), mpibind.Topology.from_xml(POWER))
+
+    def test_xml(self):
+        """What is written can be mapped to elsewhere."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "node.xml"
+            self.assertEqual(support.printed("topo", "--topology", AMD, "--xml", path), "")
+            words = ("map", "-n", 8, "--topology")
+            self.assertEqual(support.printed(*words, path), support.printed(*words, AMD))
+            text = support.printed("topo", "--topology", AMD, "--xml", "-")
+            self.assertEqual(text, path.read_text())
 
 
 class Terminal(unittest.TestCase):
@@ -352,6 +372,9 @@ class Errors(unittest.TestCase):
         self.check(
             1, ["/nosuch.xml", "MPIBIND_TOPOFILE"], "map", "-n", 1, MPIBIND_TOPOFILE="/nosuch.xml"
         )
+        self.check(1, ["/nosuch/a", "No such file"], "topo", "--xml", "/nosuch/a")
+        made = ("--synthetic", "numa:1 pu:2", "--gpus", 1)
+        self.check(1, ["made up", "JSON"], "topo", *made, "--xml", "-")
         self.check(1, ["MPIBIND=off"], "map", "-n", 1, MPIBIND="off")
 
     def test_uuids_that_are_not_there(self):

@@ -12,6 +12,7 @@ from pathlib import Path
 import support
 
 import mpibind
+from mpibind import _core
 
 MACHINES = support.ROOT / "test-suite" / "topologies"
 AMD = MACHINES / "epyc-7763-nps4-8gpu.xml"
@@ -78,7 +79,8 @@ class Nothing(Doctor):
         self.assertIn("0000:63:00.0, found by hwloc's plug-in for ROCm SMI (rsmi3)\n", text)
         _, text = doctor(MPIBIND_TOPOFILE=str(MACHINES / "cloud-vm-1numa-4gpu.xml"))
         self.assertIn(", found on the PCI bus\n", text)
-        self.assertIn("\nNIC  ", text)
+        _, text = doctor(MPIBIND_TOPOFILE=str(MACHINES / "dgx-h100-8gpu.xml"))
+        self.assertIn("\nNIC       mlx5_0, 0000:", text)
 
 
 class Machine(Doctor):
@@ -94,14 +96,13 @@ class Machine(Doctor):
 
     def test_file_of_fewer_cpus(self):
         """The file was written before CPUs were added, or in a smaller cgroup."""
-        node = mpibind.Topology()
-        cpus = mpibind._core.ids_of(node.cpus)
+        cpus = _core.ids_of(mpibind.Topology().cpus)
         if cpus[0] != 0 or len(cpus) < 2:
             self.skipTest("needs CPUs 0 and another")
         self.check(
             "stale-topology",
             "problem",
-            f"it lacks CPUs {mpibind._core.ids_text(cpus[1:])}",
+            f"it lacks CPUs {_core.id_list(cpus[1:])}",
             HWLOC_SYNTHETIC="pu:1",
         )
 

@@ -6,16 +6,26 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import unittest
+from pathlib import Path
 
 import support
 from mpi_support import MPICH, output
 
 import mpibind
+from mpibind import _core
 
 HOST = os.uname().nodename
 CPUS = sorted(os.sched_getaffinity(0))
-WAIT = "import sys; print('ready', flush=True); sys.stdin.readline()"
+WAIT = """
+import sys, threading, time
+from pathlib import Path
+threading.Thread(target=time.sleep, args=[60], daemon=True).start()
+print("ready", flush=True)
+while not Path(sys.argv[1]).exists():
+    time.sleep(0.02)
+"""
 
 
 class Alone(unittest.TestCase):
@@ -59,6 +69,17 @@ class Ranks(unittest.TestCase):
             starts = [f"{HOST} task {rank}/2: lrank {rank}/2 nths " for rank in range(2)]
             self.assertTrue(all(map(str.startswith, lines, starts)), lines)
 
+    def test_lines_do_not_mix(self):
+        """Each is written at once, also where Python does not buffer."""
+        code = (
+            "import os, sys; from mpibind import cli; "
+            "writes = []; sys.stdout = open(os.devnull, 'w'); "
+            "sys.stdout.write = writes.append; cli.main(['report', '--no-mpi']); "
+            "print(len(writes), file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        self.assertEqual(done.stderr, "1\n")
+
     def test_mpi4py_of_another_mpi(self):
         """Each rank finds itself alone then; the launcher's word counts."""
         code = (
@@ -74,18 +95,19 @@ class Ranks(unittest.TestCase):
 class Running(unittest.TestCase):
     """Processes that run are looked at from outside."""
 
-    def started(self, command: list[str], ranks: int, env: dict[str, str] | None = None) -> int:
-        """Start processes that wait; return the number of the first."""
+    def started(self, ranks: int, *command: object) -> int:
+        """Start processes with two threads that wait; return the number of the first."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        end = Path(folder.name) / "end"
+        words = [str(word) for word in (*command, sys.executable, "-c", WAIT, end)]
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(env or {})},
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
         )
 
         def stop() -> None:
-            process.communicate("\n" * ranks, timeout=60)
+            end.touch()
+            process.communicate(timeout=60)
 
         self.addCleanup(stop)
         for _ in range(ranks):
@@ -94,20 +116,16 @@ class Running(unittest.TestCase):
 
     def test_process_and_its_child(self):
         first, *_ = support.two_cpus(self)
-        # One that ends in a parenthesis and a number, as names may.
-        shell = ["sh", "-c", f'taskset -c {first} "$@"; :', "sh", sys.executable, "-c", WAIT]
-        pid = self.started(shell, 1)
+        pid = self.started(1, "sh", "-c", f'taskset -c {first} "$@"; :', "sh")
         header, shell_line, child_line = support.printed("report", "--pid", pid).splitlines()[:3]
         self.assertEqual(header.split(), ["pid", "task", "threads", "CPUs", "command"])
-        ids = mpibind._core.ids_text(CPUS)
-        self.assertEqual(shell_line.split(), [str(pid), "-", "1", ids, "sh"])
-        self.assertEqual(child_line.split()[1:4], ["-", "1", str(first)])
+        self.assertEqual(shell_line.split(), [str(pid), "-", "1", _core.id_list(CPUS), "sh"])
+        self.assertEqual(child_line.split()[1:4], ["-", "2", str(first)])
 
     def test_ranks_of_a_running_job(self):
         count = 2 * len(CPUS)
-        code = f"import threading; threading.Thread(target=__import__('time').sleep, args=[60], daemon=True).start(); {WAIT}"
         run = MPICH.command(2, "-m", "mpibind", "run", "--", "env", f"OMP_NUM_THREADS={count}")
-        pid = self.started([*run, sys.executable, "-c", code], 2)
+        pid = self.started(2, *run)
         found = json.loads(support.printed("report", "--pid", pid, "--json"))
         ranks = {each["rank"]: each for each in found["processes"] if each["rank"] is not None}
         mapping = mpibind.Topology().map(2)

@@ -95,7 +95,7 @@ class Launchers(unittest.TestCase):
         code = """
             import os, sys
             from mpibind import _core, cli
-            _core.bind = lambda cpus: print("CPUs", _core.ids_text(cpus), flush=True)
+            _core.bind = lambda cpus: print("CPUs", _core.id_list(cpus), flush=True)
             sys.exit(cli.main(sys.argv[1:]))
             """
         command = ["run", "--topology", self.MACHINE, *words, "--", "env"]
