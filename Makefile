@@ -59,6 +59,7 @@ bench: build
 	target/distrib
 	$(BIN)/python test-suite/bench/import_cost.py
 	$(BIN)/python test-suite/bench/picture.py
+	$(BIN)/python test-suite/bench/command_cost.py
 
 # Cargo itself knows best what has to be built again.
 build: $(READY)
