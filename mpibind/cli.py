@@ -170,16 +170,22 @@ def _add_node(parser: argparse.ArgumentParser) -> None:
 def _add_mapping(parser: argparse.ArgumentParser) -> None:
     flag = argparse.BooleanOptionalAction
     group = parser.add_argument_group(
-        "the mapping", "What is not given comes from MPIBIND and its relatives, then the defaults."
+        "the mapping",
+        "What is not given comes from the variables MPIBIND, MPIBIND_RESTRICT and\n"
+        "MPIBIND_RESTRICT_TYPE, then from the defaults.",
     )
-    group.add_argument("--nthreads", metavar="N", type=_whole, default=0, help="threads per task")
-    group.add_argument("--smt", metavar="K", type=_whole, help="hardware threads per core to use")
+    group.add_argument(
+        "--nthreads", metavar="N", type=_whole, default=0, help="threads per task; 0 computes it"
+    )
+    group.add_argument(
+        "--smt", metavar="K", type=_whole, help="hardware threads per core; 0 decides"
+    )
     group.add_argument(
         "--greedy", action=flag, help="let fewer tasks than NUMA domains share all of them"
     )
     group.add_argument("--gpu-optim", action=flag, help="put tasks where the GPUs are")
     group.add_argument(
-        "--no-gpu", dest="gpu_optim", action="store_false", default=None, help="--no-gpu-optim"
+        "--no-gpu", dest="gpu_optim", action="store_false", default=None, help="the same"
     )
     group.add_argument(
         "--restrict-ids", "--restrict", metavar="IDS", help="the only ids to use, such as 0-3,8"
@@ -419,10 +425,10 @@ def _run(words: Sequence[str]) -> int:
         "--ntasks",
         metavar="TASKS",
         type=_whole,
-        help="tasks on this node, where the launcher does not say; it starts them",
+        help="tasks on this node, if the launcher does not tell",
     )
     parser.add_argument(
-        "--local-rank", metavar="R", type=_whole, help="which of them this is, likewise"
+        "--local-rank", metavar="R", type=_whole, help="which of them this is, if it does not tell"
     )
     parser.add_argument("--topology", metavar="FILE", help="hwloc's XML of this node")
     _add_mapping(parser)

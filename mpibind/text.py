@@ -71,7 +71,7 @@ def wrapped(line: str, width: int) -> list[str]:
     """A line cut to a width, at blanks and commas; what follows is indented below.
 
     >>> wrapped("mpibind: task  0 nths  3 gpus 0 cpus 8,12,16", 40)
-    ['mpibind: task  0 nths  3 gpus 0 cpus', '    8,12,16']
+    ['mpibind: task  0 nths  3 gpus 0 cpus 8,', '    12,16']
     """
     lines = []
     while len(line) > width:
