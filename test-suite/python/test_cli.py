@@ -408,7 +408,8 @@ class Output(unittest.TestCase):
 
     def test_disk_that_is_full(self):
         with Path("/dev/full").open("w") as full:
-            done = support.command("topo", stdout=full)
+            # With a buffer, Python would try again at its end.
+            done = support.command("topo", stdout=full, env={"PYTHONUNBUFFERED": ""})
         self.assertEqual(done.returncode, 1)
         self.assertEqual(done.stderr, "mpibind topo: error: No space left on device\n")
 

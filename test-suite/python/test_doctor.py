@@ -175,6 +175,8 @@ class Launchers(Doctor):
         words = ["Slurm has bound", "srun --cpu-bind=none"]
         self.check("bound-already", "warning", *words, before=bind, **slurm)
         self.assertEqual(findings(**slurm), {})
+        # It may be mpibind's own.
+        self.assertEqual(findings(**slurm, OMP_NUM_THREADS="4"), {})
         self.assertIn("\nlauncher  Slurm: task 0/2, on this node 0/2\n", doctor(**slurm)[1])
 
     def test_variables_that_do_not_fit(self):
@@ -265,6 +267,15 @@ class Settings(Doctor):
 
 
 class Command(unittest.TestCase):
+    def test_problems_come_first(self):
+        with tempfile.TemporaryDirectory() as folder:
+            write_tree(Path(folder))
+            env = {"HWLOC_FSROOT": folder, "GOMP_CPU_AFFINITY": "0", "OMP_PLACES": "cores"}
+            lines = doctor(**env)[1].splitlines()
+        levels = [line.split(":")[0] for line in lines if line[:4] in ("prob", "warn", "note")]
+        self.assertEqual(levels, sorted(levels, key=["problem", "warning", "note"].index))
+        self.assertEqual(set(levels), {"problem", "warning", "note"})
+
     def test_under_a_launcher(self):
         from mpi_support import MPICH, output
 

@@ -62,9 +62,12 @@ class Ranks(unittest.TestCase):
         self.assertEqual([rank["rank"] for rank in found["ranks"]], [0, 1])
 
     def test_without_mpi(self):
-        for words in (["--no-mpi"], []):
-            hide = f"import sys; sys.modules['mpi4py'] = {'None' if not words else 'sys'}; "
-            code = f"{hide}from mpibind.cli import main; sys.exit(main({['report', *words]}))"
+        absent = "sys.modules['mpi4py'] = None; "
+        for words, hide in ((["--no-mpi"], ""), ([], absent)):
+            code = (
+                f"import sys; {hide}from mpibind.cli import main; "
+                f"assert main({['report', *words]}) == 0; assert not sys.modules.get('mpi4py')"
+            )
             lines = sorted(self.lines(2, "-c", code))
             starts = [f"{HOST} task {rank}/2: lrank {rank}/2 nths " for rank in range(2)]
             self.assertTrue(all(map(str.startswith, lines, starts)), lines)
@@ -121,6 +124,10 @@ class Running(unittest.TestCase):
         self.assertEqual(header.split(), ["pid", "task", "threads", "CPUs", "command"])
         self.assertEqual(shell_line.split(), [str(pid), "-", "1", _core.id_list(CPUS), "sh"])
         self.assertEqual(child_line.split()[1:4], ["-", "2", str(first)])
+
+    def test_whoever_looks_is_not_shown(self):
+        lines = support.printed("report", "--pid", os.getpid()).splitlines()
+        self.assertEqual([line.split()[0] for line in lines], ["pid", str(os.getpid())])
 
     def test_ranks_of_a_running_job(self):
         count = 2 * len(CPUS)

@@ -92,19 +92,24 @@ class Launchers(unittest.TestCase):
 
         Its CPUs are not here, so there is nothing to bind to.
         """
-        code = """
-            import os, sys
+        first, *rest = self.started(*words, **env).stdout.splitlines()
+        return {"CPUs": first.removeprefix("CPUs "), **dict(line.split("=", 1) for line in rest)}
+
+    def started(self, *words: object, **env: str) -> subprocess.CompletedProcess[str]:
+        command = ["run", "--topology", str(self.MACHINE), *map(str, words), "--", "env"]
+        code = f"""
+            import sys
             from mpibind import _core, cli
             _core.bind = lambda cpus: print("CPUs", _core.id_list(cpus), flush=True)
-            sys.exit(cli.main(sys.argv[1:]))
+            sys.exit(cli.main({command}))
             """
-        command = ["run", "--topology", self.MACHINE, *words, "--", "env"]
-        text = support.run(
-            f"import sys; sys.argv = {['', *map(str, command)]}\n" + support.textwrap.dedent(code),
-            env=env,
+        return subprocess.run(
+            [sys.executable, "-c", support.textwrap.dedent(code)],
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            check=True,
         )
-        first, *rest = text.splitlines()
-        return {"CPUs": first.removeprefix("CPUs "), **dict(line.split("=", 1) for line in rest)}
 
     def test_slurm_step(self):
         found = self.variables(
@@ -137,6 +142,14 @@ class Launchers(unittest.TestCase):
         found = self.variables("--no-omp-affinity", "--visible", "off")
         for name in ("OMP_PLACES", "OMP_PROC_BIND", "ROCR_VISIBLE_DEVICES"):
             self.assertNotIn(name, found)
+
+    def test_one_task_of_a_node_warns(self):
+        for rank, count in (("0", 1), ("1", 0)):
+            env = {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"}
+            told = self.started("--smt", 1, **env).stderr.splitlines()
+            self.assertEqual(len(told), count, told)
+            for line in told:
+                self.assertTrue(line.startswith(f"mpibind run: {HOST}: warning: smt=1 "), line)
 
     def test_mpiexec(self):
         command = MPICH.command(2, "-m", "mpibind", "run", "-v", "--", "true")
