@@ -348,6 +348,7 @@ def _map(words: Sequence[str]) -> int:
     one = group.add_mutually_exclusive_group()
     one.add_argument("--env", action="store_true", help="the variables that `mpibind run` sets")
     one.add_argument("--sweep", action="store_true", help="a table of choices: tasks, smt, greedy")
+    one.add_argument("--svg", metavar="FILE", help="write a picture of the node; - prints it")
     _add_json(group)
     options = parser.parse(words)
     if options.ntasks is None and not options.sweep:
@@ -368,6 +369,8 @@ def _show_mapping(options: argparse.Namespace, settings: Settings) -> int:
 
     mapping, parts = map_node(settings, options.ntasks, None)
     assert mapping is not None, "only with MPIBIND=off there is none"
+    if options.svg is not None:
+        _deliver(mapping.to_svg(), options.svg)
     variables = [part.env for part in parts if part is not None]
     if options.env and options.json:
         _show_json(variables)
@@ -376,7 +379,7 @@ def _show_mapping(options: argparse.Namespace, settings: Settings) -> int:
         _show(text.variables(by_name).splitlines())
     elif options.json:
         _print(mapping.to_json())
-    else:
+    elif options.svg is None:
         _show(str(mapping).splitlines())
     for kind, told in (("warning", mapping._core.warnings), ("note", mapping._core.notes)):
         for words in told:
@@ -669,6 +672,7 @@ def _topo(words: Sequence[str]) -> int:
     _add_node(parser)
     group = parser.add_argument_group("what is shown")
     group.add_argument("--xml", metavar="FILE", help="write hwloc's XML; - prints it")
+    group.add_argument("--svg", metavar="FILE", help="write a picture, likewise")
     _add_json(group)
     options = parser.parse(words)
     from mpibind.topology import Topology
@@ -676,9 +680,11 @@ def _topo(words: Sequence[str]) -> int:
     node = _node(options) or Topology()
     if options.xml is not None:
         _deliver(node.to_xml(), options.xml)
+    if options.svg is not None:
+        _deliver(node.to_svg(), options.svg)
     if options.json:
         _print(node.to_json())
-    elif options.xml is None:
+    elif options.xml is None and options.svg is None:
         _show(str(node).splitlines())
     return 0
 

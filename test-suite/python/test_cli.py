@@ -118,6 +118,18 @@ class Map(unittest.TestCase):
         self.assertEqual(mpibind.Mapping.from_json(text), node.map(4))
         self.assertEqual(text.count("\n"), 1)
 
+    def test_picture(self):
+        words = ("map", "-n", 4, "--topology", AMD, "--svg")
+        svg = mpibind.Topology.from_xml(AMD).map(4).to_svg()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "picture.svg"
+            self.assertEqual(support.printed(*words, path), "")
+            self.assertEqual(path.read_text().rstrip(), svg.rstrip())
+            self.assertEqual(support.printed("topo", "--topology", AMD, "--svg", path), "")
+            picture = mpibind.Topology.from_xml(AMD).to_svg()
+            self.assertEqual(path.read_text().rstrip(), picture.rstrip())
+        self.assertEqual(support.printed(*words, "-").rstrip(), svg.rstrip())
+
     def test_warnings_are_told_apart(self):
         done = support.command("map", "-n", 1, "--smt", 1, "--topology", AMD)
         self.assertEqual(done.returncode, 0)
@@ -373,6 +385,8 @@ class Errors(unittest.TestCase):
             1, ["/nosuch.xml", "MPIBIND_TOPOFILE"], "map", "-n", 1, MPIBIND_TOPOFILE="/nosuch.xml"
         )
         self.check(1, ["/nosuch/a", "No such file"], "topo", "--xml", "/nosuch/a")
+        self.check(1, ["/nosuch/a", "No such file"], "map", "-n", 1, "--svg", "/nosuch/a")
+        self.check(1, ["docs", "Is a directory"], "topo", "--svg", "docs")
         made = ("--synthetic", "numa:1 pu:2", "--gpus", 1)
         self.check(1, ["made up", "JSON"], "topo", *made, "--xml", "-")
         self.check(1, ["MPIBIND=off"], "map", "-n", 1, MPIBIND="off")
