@@ -78,6 +78,8 @@ bench: build
 	target/distrib
 	$(BIN)/python test-suite/bench/import_cost.py
 	$(BIN)/python test-suite/bench/bind_cost.py
+	$(BIN)/python test-suite/bench/picture.py
+	$(BIN)/python test-suite/bench/command_cost.py
 
 # Cargo itself knows best what has to be built again.
 build: $(READY)
@@ -99,5 +101,6 @@ $(OPEN_MPI) $(INTEL_MPI): $(READY) Makefile
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(dir $(OPEN_MPI) $(INTEL_MPI)) target build dist *.egg-info mpibind/*.so .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(dir $(OPEN_MPI) $(INTEL_MPI)) target build dist *.egg-info mpibind/*.so
+	rm -rf .mypy_cache .ruff_cache .hypothesis
 	find mpibind test-suite tools -name __pycache__ -prune -exec rm -rf {} +

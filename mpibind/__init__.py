@@ -23,6 +23,7 @@ TYPE_CHECKING = False  # typing's own would be an import; checkers know the name
 if TYPE_CHECKING:
     from mpibind._core import __version__
     from mpibind.binding import Binding, bind
+    from mpibind.comparison import Comparison, compare
     from mpibind.errors import (
         AffinityError,
         DeviceError,
@@ -56,6 +57,7 @@ __all__ = [
     "MPIBIND_RESTRICT_MEM",
     "AffinityError",
     "Binding",
+    "Comparison",
     "DeviceError",
     "Gpu",
     "InvalidParameterError",
@@ -70,6 +72,7 @@ __all__ = [
     "TopologyError",
     "__version__",
     "bind",
+    "compare",
     "report",
     "topology_set_xml",
 ]
@@ -77,6 +80,7 @@ __all__ = [
 _MODULES = {
     "_core": ("__version__",),
     "binding": ("Binding", "bind"),
+    "comparison": ("Comparison", "compare"),
     "mapping": ("Mapping", "Task"),
     "topology": ("Gpu", "Nic", "NumaNode", "Topology"),
     "reporting": ("report",),

@@ -13,10 +13,13 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TypeVar
 
     from numpy.typing import NDArray
 
     from mpibind import _core
+
+    _Array = TypeVar("_Array", bound=NDArray[np.generic])
 
 
 def integers(data: bytes) -> NDArray[np.int32]:
@@ -24,11 +27,15 @@ def integers(data: bytes) -> NDArray[np.int32]:
     return np.frombuffer(data, dtype=np.int32)
 
 
-def ids(values: Iterable[int]) -> NDArray[np.int32]:
-    """Make a read-only int32 array."""
-    array = np.fromiter(values, dtype=np.int32)
+def frozen(array: _Array) -> _Array:
+    """Make an array read-only, and return it."""
     array.flags.writeable = False
     return array
+
+
+def ids(values: Iterable[int]) -> NDArray[np.int32]:
+    """Make a read-only int32 array."""
+    return frozen(np.fromiter(values, dtype=np.int32))
 
 
 def cpus(core: _core.Mapping) -> list[NDArray[np.int32]]:
@@ -48,7 +55,7 @@ def cpu_matrix(core: _core.Mapping) -> NDArray[np.bool_]:
     columns = integers(core.node_cpus())
     matrix = np.zeros((core.ntasks, columns.size), dtype=np.bool_)
     matrix[_task_of_each_cpu(core), np.searchsorted(columns, integers(core.flat_cpus()))] = True
-    return matrix
+    return frozen(matrix)
 
 
 def numa_matrix(core: _core.Mapping) -> NDArray[np.bool_]:
@@ -57,7 +64,7 @@ def numa_matrix(core: _core.Mapping) -> NDArray[np.bool_]:
     matrix = np.zeros((core.ntasks, len(numas)), dtype=np.bool_)
     for column, data in enumerate(numas):
         matrix[tasks[np.isin(flat, integers(data))], column] = True
-    return matrix
+    return frozen(matrix)
 
 
 def gpu_matrix(core: _core.Mapping) -> NDArray[np.bool_]:
@@ -65,4 +72,4 @@ def gpu_matrix(core: _core.Mapping) -> NDArray[np.bool_]:
     matrix = np.zeros((core.ntasks, core.ngpus), dtype=np.bool_)
     for task in range(core.ntasks):
         matrix[task, core.gpu_places(task)] = True
-    return matrix
+    return frozen(matrix)

@@ -106,6 +106,15 @@ def bind(
         if settings.request is not None:
             raise
         here = place(0, 1)  # nothing will be done, and that needs no place
+    binding = bind_at(here, settings)
+    if settings.verbose:
+        print("\n".join(binding._lines(settings.verbose)), flush=True)
+    binding._warn(stacklevel=3)
+    return binding
+
+
+def bind_at(here: Place, settings: Settings) -> Binding:
+    """Map this node and bind this process to its part. Nothing is printed, and nobody is warned."""
     masks = None
     if settings.respect == "affinity":
         if here.local_size > 1:
@@ -120,9 +129,6 @@ def bind(
     binding = Binding(parts[here.local_rank], here, settings, mapping)
     binding._bind_process()
     binding._set_environment()
-    if settings.verbose:
-        print("\n".join(binding._lines(settings.verbose)), flush=True)
-    binding._warn(stacklevel=3)
     return binding
 
 
@@ -149,13 +155,7 @@ def map_node(
         return None, [None] * ntasks
     from mpibind.mapping import Mapping
 
-    node = load(settings.topology)._core
-    # Whoever only looks at another machine does not want this one's limits.
-    quota = _core.cpu_quota() if settings.apply or node.is_live else None
-    try:
-        core = node.map(settings.request.for_node(ntasks, masks, quota))
-    except InvalidParameterError as error:
-        raise naming_source(error, settings.sources) from None
+    core = map_core(load(settings.topology), settings, ntasks, masks)
     mapping = Mapping(core, settings.gpu_ids)
     notes = tuple(core.notes)
     parts: list[Part | None] = [
@@ -176,6 +176,19 @@ def map_node(
         for task, gpus in enumerate(mapping.gpus)
     ]
     return mapping, parts
+
+
+def map_core(
+    node: Topology, settings: Settings, ntasks: int, masks: Iterable[int] | None
+) -> _core.Mapping:
+    """Map the tasks of a node within what the system grants them."""
+    assert settings.request is not None, "MPIBIND=off leaves nothing to map"
+    # Whoever only looks at another machine does not want this one's limits.
+    quota = _core.cpu_quota() if settings.apply or node._core.is_live else None
+    try:
+        return node._core.map(settings.request.for_node(ntasks, masks, quota))
+    except InvalidParameterError as error:
+        raise naming_source(error, settings.sources) from None
 
 
 class Binding:
@@ -205,6 +218,9 @@ class Binding:
     notes : tuple of str
         What a user may want to know: limits that were heeded, what was not done and why.
     """
+
+    _is_copy = False
+    """Whether it came out of a pickle."""
 
     def __init__(
         self, part: Part | None, here: Place, settings: Settings, mapping: Mapping | None
@@ -247,12 +263,15 @@ class Binding:
 
         To restore twice does no harm. Bindings on top of each other are restored in reverse order.
         The memory policy is that of the calling thread: restore in the thread that bound.
+        A pickled copy is a record of what was done elsewhere, and has nothing to restore.
 
         Raises
         ------
         AffinityError
             If the kernel does not allow the old CPUs or memory any more; the rest is restored.
         """
+        if self._is_copy:
+            return
         for name, old in self._replaced.items():
             if old is None:
                 os.environ.pop(name, None)
@@ -270,6 +289,11 @@ class Binding:
         finally:
             if cpus is not None:
                 cpus.restore()
+
+    def __getstate__(self) -> dict[str, object]:
+        own = {"_settings", "_saved_cpus", "_saved_memory", "_saved_pools", "_replaced"}
+        record = {name: value for name, value in vars(self).items() if name not in own}
+        return {**record, "_is_copy": True}
 
     def __enter__(self) -> Binding:
         return self
@@ -289,6 +313,15 @@ class Binding:
 
     def __repr__(self) -> str:
         return f"<Binding {self}>"
+
+    def _repr_html_(self) -> str:
+        from mpibind import notebook
+
+        return notebook.binding(self)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        # Where there is no HTML, what print() shows says more than repr().
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
 
     # --- what the two bind() do, in this order
 

@@ -93,7 +93,8 @@ def place(
     Parameters
     ----------
     local_rank, local_size : int, optional
-        What the caller knows; the rest is what the first launcher says that says all of it.
+        What the caller knows; the rest is what the first launcher says that says all of it, or
+        where the caller knows the size, the first that says a rank.
     environ : mapping of str to str
         The environment.
 
@@ -112,6 +113,7 @@ def place(
     if local_rank is not None and local_size is not None:
         return _checked(local_rank, local_size)
     incomplete = []
+    known_rank = local_rank
     for launcher in _LAUNCHERS:
         told = _ask(launcher, environ)
         if told is None:
@@ -124,6 +126,9 @@ def place(
                 told.place.local_size if local_size is None else local_size,
             )
         incomplete.append(f"{launcher.name} says {launcher.local_rank}, but not {told.missing}")
+        known_rank = told.place.local_rank if known_rank is None else known_rank
+    if known_rank is not None and local_size is not None:
+        return _checked(known_rank, local_size)
     found = "; ".join(incomplete) or "there are no variables of a launcher"
     known = ", ".join(known.local_rank for known in _LAUNCHERS)
     raise LauncherError(
@@ -133,6 +138,31 @@ def place(
     )
 
 
+def started_by(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the name of the launcher that has set its variables, be they complete or not.
+
+    Raises
+    ------
+    LauncherError
+        If Slurm's step is not a number.
+
+    Examples
+    --------
+    >>> started_by({"MPI_LOCALRANKID": "1"})
+    'MPICH or Intel MPI'
+    >>> started_by({}) is None
+    True
+    """
+    names = (launcher.name for launcher in _LAUNCHERS if _has_started(launcher, environ))
+    return next(names, None)
+
+
+def _has_started(launcher: _Launcher, environ: Mapping[str, str]) -> bool:
+    if launcher.local_rank not in environ:
+        return False
+    return launcher.name != "Slurm" or _is_slurm_step(environ)
+
+
 class _Told(NamedTuple):
     place: Place
     missing: str | None
@@ -140,9 +170,7 @@ class _Told(NamedTuple):
 
 
 def _ask(launcher: _Launcher, environ: Mapping[str, str]) -> _Told | None:
-    if launcher.local_rank not in environ:
-        return None
-    if launcher.name == "Slurm" and not _is_slurm_step(environ):
+    if not _has_started(launcher, environ):
         return None
     local_rank = _number(environ, launcher.local_rank)
     size_of = _LOCAL_SIZES.get(launcher.name, _plain_size)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
     from mpibind import _core
+    from mpibind.topology import Topology
 
 
 class Task(NamedTuple):
@@ -20,6 +22,15 @@ class Task(NamedTuple):
     """OS ids of its CPUs, rising; read-only."""
     nthreads: int
     gpus: tuple[str, ...]
+
+    def __eq__(self, other: object) -> bool:
+        # A tuple would ask an array whether it is true, which numpy refuses to say.
+        if not isinstance(other, Task):
+            return NotImplemented
+        return self[1:] == other[1:] and self.cpus.tolist() == other.cpus.tolist()
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
 
 class Mapping:
@@ -70,9 +81,10 @@ class Mapping:
 
     @property
     def cpu_matrix(self) -> NDArray[np.bool_]:
-        """Which task has which CPU: bool, shape (tasks, CPUs), columns as in `cpu_ids`.
+        """Which task has which CPU: bool, shape (tasks, CPUs), read-only.
 
-        Sums over tasks show CPUs that are shared (2 and more) or idle (0).
+        Columns are as in `cpu_ids`. Sums over tasks show CPUs that are shared (2 and more) or
+        idle (0).
         """
         from mpibind import arrays
 
@@ -80,7 +92,7 @@ class Mapping:
 
     @property
     def numa_matrix(self) -> NDArray[np.bool_]:
-        """Which task has CPUs of which NUMA node: bool, shape (tasks, NUMA nodes).
+        """Which task has CPUs of which NUMA node: bool, shape (tasks, NUMA nodes), read-only.
 
         Columns are in logical order.
         """
@@ -90,7 +102,10 @@ class Mapping:
 
     @property
     def gpu_matrix(self) -> NDArray[np.bool_]:
-        """Which task has which GPU: bool, shape (tasks, GPUs), in device order."""
+        """Which task has which GPU: bool, shape (tasks, GPUs), read-only.
+
+        Columns are in device order.
+        """
         from mpibind import arrays
 
         return arrays.gpu_matrix(self._core)
@@ -113,6 +128,107 @@ class Mapping:
             If there is no such task, or a value is not legal.
         """
         return dict(self._core.env(task, omp_affinity, self._gpu_ids == "uuid", visible))
+
+    @property
+    def topology(self) -> Topology:
+        """The node."""
+        from mpibind.topology import Topology
+
+        return Topology._wrap(self._core.topology)
+
+    @classmethod
+    def from_json(cls, text: str | bytes | os.PathLike[str]) -> Mapping:
+        """Read a mapping that `to_json` wrote, here or elsewhere.
+
+        Parameters
+        ----------
+        text : str, bytes or path-like
+            The JSON; a `pathlib.Path` is the file that it is in.
+
+        Returns
+        -------
+        Mapping
+            With its node, and all that can be asked of a mapping.
+
+        Raises
+        ------
+        InvalidParameterError
+            If it is not the JSON of a mapping, or of a newer schema; it says what is wrong where.
+        OSError
+            If the file cannot be read.
+
+        Examples
+        --------
+        >>> import mpibind
+        >>> m = mpibind.Topology.from_synthetic("numa:2 core:4 pu:1").map(4)
+        >>> mpibind.Mapping.from_json(m.to_json()) == m
+        True
+        """
+        from mpibind import _core, files
+
+        return cls(*_core.Mapping.from_json(files.content(text)))
+
+    @overload
+    def to_json(self, path: None = None) -> str: ...
+    @overload
+    def to_json(self, path: str | os.PathLike[str]) -> None: ...
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Write the mapping and its node as JSON; docs/json.md has the schema.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            A file to write to, instead of returning the text.
+
+        Returns
+        -------
+        str or None
+            The JSON on one line, if there is no `path`.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        from mpibind import files
+
+        return files.deliver(self._core.to_json(self._gpu_ids), path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `to_json` writes as dicts and lists."""
+        import json
+
+        return dict(json.loads(self.to_json()))
+
+    @overload
+    def to_svg(self, path: None = None) -> str: ...
+    @overload
+    def to_svg(self, path: str | os.PathLike[str]) -> None: ...
+    def to_svg(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Draw the node with the tasks on it, as SVG for browsers and documents.
+
+        Each task has a colour and its number; CPUs without tasks are pale, those of several
+        tasks hatched. Big nodes are folded: a cell stands for more, or several parts that are
+        alike for one.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            A file to write to, instead of returning the text.
+
+        Returns
+        -------
+        str or None
+            The SVG, if there is no `path`.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        from mpibind import files, picture
+
+        return files.deliver(picture.mapping(self.to_dict()), path)
 
     def apply(self, task: int) -> _core.SavedAffinity:
         """Bind every thread of this process to a task's CPUs.
@@ -142,9 +258,15 @@ class Mapping:
     def __len__(self) -> int:
         return self._core.ntasks
 
-    def __getitem__(self, task: int) -> Task:
+    @overload
+    def __getitem__(self, task: int) -> Task: ...
+    @overload
+    def __getitem__(self, task: slice) -> list[Task]: ...
+    def __getitem__(self, task: int | slice) -> Task | list[Task]:
         from mpibind import arrays
 
+        if isinstance(task, slice):
+            return [self[index] for index in range(len(self))[task]]
         try:
             index = range(len(self))[task]  # negative numbers count from the end
         except IndexError:
@@ -162,6 +284,18 @@ class Mapping:
         return self._core == other._core and self._gpus == other._gpus
 
     __hash__ = None  # type: ignore[assignment]  # equal by value, like a list
+
+    def _repr_html_(self) -> str:
+        from mpibind import notebook
+
+        return notebook.mapping(self)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        # Where there is no HTML, what print() shows says more than repr().
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Mapping.from_json, (self.to_json(),)
 
     def __str__(self) -> str:
         from mpibind import text

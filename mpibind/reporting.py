@@ -11,7 +11,7 @@ from mpibind.launcher import Place, place
 from mpibind.topology import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mpibind.topology import Topology
 
@@ -108,8 +108,15 @@ class Finding(NamedTuple):
 def look(here: Place) -> Process:
     """Look at this process."""
     threads = tuple((thread, tuple(cpus)) for thread, cpus in _core.thread_cpus())
-    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    visible = ((name, os.environ[name]) for name in _core.VISIBLE_DEVICES if name in os.environ)
+    return described(here, threads, os.environ)
+
+
+def described(
+    here: Place, threads: tuple[tuple[int, tuple[int, ...]], ...], environ: Mapping[str, str]
+) -> Process:
+    """Put together what a process's threads and variables say."""
+    first = environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    visible = ((name, environ[name]) for name in _core.VISIBLE_DEVICES if name in environ)
     nthreads = int(first) if first.isascii() and first.isdigit() else None
     return Process(here, os.uname().nodename, threads, nthreads, tuple(visible))
 

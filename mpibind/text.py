@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mpibind.launcher import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from mpibind import _core
     from mpibind.binding import Binding
@@ -46,6 +46,52 @@ def variables(values: Mapping[str, Sequence[str]]) -> str:
         lines.append(f"{name}:")
         lines += [f"  [{number}]: {value}" for number, value in enumerate(by_task)]
     return "\n".join(lines)
+
+
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[object]], left: Collection[str] = ()
+) -> list[str]:
+    r"""Columns below their names, to the right but for those that are named in `left`.
+
+    >>> print("\n".join(table(["task", "GPUs"], [[0, "0,1"], [10, ""]], left=["GPUs"])))
+    task  GPUs
+       0  0,1
+      10
+    """
+    columns = [*zip(header, *([str(cell) for cell in row] for row in rows), strict=True)]
+    aligned = []
+    for column in columns:
+        width = max(map(len, column))
+        align = str.ljust if column[0] in left else str.rjust
+        aligned.append([align(cell, width) for cell in column])
+    return ["  ".join(cells).rstrip() for cells in zip(*aligned, strict=True)]
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A line cut to a width, at blanks and commas; what follows is indented below.
+
+    >>> wrapped("mpibind: task  0 nths  3 gpus 0 cpus 8,12,16", 40)
+    ['mpibind: task  0 nths  3 gpus 0 cpus 8,', '    12,16']
+    """
+    lines = []
+    while len(line) > width:
+        start = len(line) - len(line.lstrip()) + 1
+        blank, comma = line.rfind(" ", start, width + 1), line.rfind(",", start, width)
+        end = max(blank, comma + 1)
+        if end <= start:
+            break  # a word that is longer than the line
+        lines.append(line[:end].rstrip())
+        line = "    " + line[end:].lstrip()
+    return [*lines, line]
+
+
+def count(number: int, word: str) -> str:
+    """A number of things.
+
+    >>> count(1, "task"), count(2, "task")
+    ('1 task', '2 tasks')
+    """
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def memory(size: float) -> str:

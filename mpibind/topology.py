@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from mpibind import _core
 
@@ -122,6 +122,126 @@ class Topology:
         The text is described in hwloc's documentation under "Synthetic topologies".
         """
         return cls._wrap(_core.Topology.from_synthetic(text, list(gpus)))
+
+    @classmethod
+    def from_json(cls, text: str | bytes | os.PathLike[str]) -> Topology:
+        """Read a node that `to_json` wrote, here or elsewhere.
+
+        Parameters
+        ----------
+        text : str, bytes or path-like
+            The JSON; a `pathlib.Path` is the file that it is in.
+
+        Raises
+        ------
+        InvalidParameterError
+            If it is not the JSON of a node, or of a newer schema; it says what is wrong where.
+        OSError
+            If the file cannot be read.
+        """
+        from mpibind import files
+
+        return cls._wrap(_core.Topology.from_json(files.content(text)))
+
+    @overload
+    def to_json(self, path: None = None) -> str: ...
+    @overload
+    def to_json(self, path: str | os.PathLike[str]) -> None: ...
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Write the node as JSON, with all that mpibind knows of it; docs/json.md has the schema.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            A file to write to, instead of returning the text.
+
+        Returns
+        -------
+        str or None
+            The JSON on one line, if there is no `path`.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import mpibind
+        >>> node = mpibind.Topology.from_synthetic("numa:2 core:4 pu:1", gpus=[1, 1])
+        >>> mpibind.Topology.from_json(node.to_json()) == node
+        True
+        """
+        from mpibind import files
+
+        return files.deliver(self._core.to_json(), path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `to_json` writes as dicts and lists."""
+        import json
+
+        return dict(json.loads(self.to_json()))
+
+    @overload
+    def to_xml(self, path: None = None) -> str: ...
+    @overload
+    def to_xml(self, path: str | os.PathLike[str]) -> None: ...
+    def to_xml(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Write the node as hwloc's XML, for `from_xml`, ``lstopo`` and all that read such files.
+
+        hwloc itself writes it, so it has more than mpibind keeps (distances between NUMA nodes,
+        caches that add no structure); for a live machine hwloc looks at it again.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            A file to write to, instead of returning the text.
+
+        Returns
+        -------
+        str or None
+            The XML, if there is no `path`.
+
+        Raises
+        ------
+        TopologyError
+            If the node did not come from hwloc, or has GPUs that were made up; `to_json` writes
+            these.
+        OSError
+            If the file cannot be written.
+        """
+        from mpibind import files
+
+        return files.deliver(self._core.to_xml(), path)
+
+    @overload
+    def to_svg(self, path: None = None) -> str: ...
+    @overload
+    def to_svg(self, path: str | os.PathLike[str]) -> None: ...
+    def to_svg(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Draw the node as SVG for browsers and documents.
+
+        Packages, NUMA nodes, caches, cores and CPUs (OS ids), and GPUs and network cards where
+        they hang. Big nodes are folded.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            A file to write to, instead of returning the text.
+
+        Returns
+        -------
+        str or None
+            The SVG, if there is no `path`.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        from mpibind import files, picture
+
+        return files.deliver(picture.topology(self.to_dict()), path)
 
     @property
     def origin(self) -> str:
@@ -247,6 +367,25 @@ class Topology:
         for text in mapping._core.warnings:
             warnings.warn(text, UserWarning, stacklevel=2)
         return mapping
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Topology):
+            return NotImplemented
+        return self._core == other._core
+
+    __hash__ = None  # type: ignore[assignment]  # equal by value, like a list
+
+    def _repr_html_(self) -> str:
+        from mpibind import notebook
+
+        return notebook.topology(self)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        # Where there is no HTML, what print() shows says more than repr().
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Topology.from_json, (self.to_json(),)
 
     def __str__(self) -> str:
         from mpibind import text

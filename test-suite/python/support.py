@@ -108,6 +108,36 @@ def run(code: str, *, env: dict[str, str] | None = None, timeout: float = 60) ->
     return done.stdout
 
 
+def command(*words: object, **how) -> subprocess.CompletedProcess[str]:
+    """Run the command ``mpibind`` in a process of its own; return what came of it.
+
+    `how` is for subprocess.run; ``env`` adds to this process's variables.
+    """
+    env = {**os.environ, **how.pop("env", {})}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "mpibind", *map(str, words)],
+        env=env,
+        **{
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "timeout": 120,
+            "check": False,
+            "cwd": ROOT,
+            **how,
+        },
+    )
+
+
+def printed(*words: object, **how) -> str:
+    """Run the command ``mpibind``; return what it printed, fail if it fails or complains."""
+    done = command(*words, **how)
+    if done.returncode != 0 or done.stderr:
+        raise AssertionError(f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
 def run_json(code: str, *, env: dict[str, str] | None = None) -> object:
     """Run Python code that prints JSON in a process of its own; return what the JSON says."""
     return json.loads(run(code, env=env))

@@ -47,6 +47,24 @@ class Apply(unittest.TestCase):
         self.assertEqual(bound, [mine] * 4)
         self.assertEqual(restored, [cpus] * 4)
 
+    def test_a_pickled_binding_is_a_record(self):
+        before, after, bound, old, told = result(
+            """
+            import pickle
+            binding = mpibind.bind(0, 1, restrict_ids=[cpus[0]])
+            copy = pickle.loads(pickle.dumps(binding))
+            assert str(copy) == str(binding) and copy.before.tolist() == cpus
+            before = masks()
+            copy.restore()
+            after, variable = masks(), os.environ["OMP_NUM_THREADS"]
+            told = [copy.applied, copy.env, copy.mapping == binding.mapping, variable]
+            binding.restore()
+            finish([before, after, [[cpus[0]]] * 4, masks() == [cpus] * 4, told])
+            """
+        )
+        self.assertEqual((before, after, old), (bound, bound, True))
+        self.assertEqual(told, [True, {"OMP_NUM_THREADS": "1"}, True, "1"])
+
     def test_new_threads_inherit(self):
         seen, mine = result(
             """

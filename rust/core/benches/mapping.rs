@@ -76,7 +76,7 @@ impl Case {
             Machine::File(name) => discover(Source::Xml(&path(name))),
             Machine::Synthetic(text) => discover(Source::Synthetic { text, gpus: &[] }),
         };
-        Arc::new(found.unwrap().topology)
+        found.unwrap().topology
     }
 }
 

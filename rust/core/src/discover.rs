@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hwloc2::object::TopologyObject;
 use hwloc2::object::attributes::{ObjectAttributes, PCIDeviceAttributes};
 use hwloc2::object::types::{OSDeviceType, ObjectType};
 use hwloc2::topology::builder::{TopologyBuilder, TypeFilter};
+use hwloc2::topology::export::xml::XMLExportFlags;
 
 use crate::devices::{Gpu, Nic, OsDevice, PciAddress, PciFunction, Vendor, gpus_of};
-use crate::topology::{Group, Kind, NumaNode, ObjectId, Topology, Tree};
+use crate::topology::{Group, Kind, MAX_INDEX, NumaNode, ObjectId, Topology, Tree};
 use crate::{CpuSet, Error, Result};
 
 /// Where a topology comes from.
@@ -35,11 +38,75 @@ pub enum Source<'a> {
 #[derive(Clone, Debug)]
 pub struct Discovered {
     /// The node.
-    pub topology: Topology,
+    pub topology: Arc<Topology>,
     /// Where it came from, in words.
     pub origin: String,
     /// Whether it is the machine that this runs on, as the kernel tells it now.
     pub is_live: bool,
+    /// What hwloc made it of.
+    pub(crate) material: Material,
+}
+
+/// What hwloc makes a topology of, for when it is asked once more.
+#[derive(Clone, Debug)]
+pub(crate) enum Material {
+    /// The file tree of a Linux system, `/` for this machine.
+    Root(PathBuf),
+    /// The content of an XML file.
+    Xml(Arc<str>),
+    /// Synthetic text, and whether GPUs were added to it.
+    Synthetic { text: String, has_gpus: bool },
+    /// Something else.
+    Unknown,
+}
+
+impl Discovered {
+    /// A node that did not come from hwloc.
+    pub fn given(topology: Arc<Topology>, origin: String) -> Self {
+        Self { topology, origin, is_live: false, material: Material::Unknown }
+    }
+
+    /// The node in hwloc's own XML, which `lstopo` and all of hwloc's users read. It has more than
+    /// a [`Topology`] keeps: caches that add no structure, distances, memory attributes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Topology`] if hwloc has not seen this node, or not all of it.
+    pub fn to_xml(&self) -> Result<String> {
+        let refused = |reason: &str| Error::topology(&self.origin, reason);
+        let builder = match &self.material {
+            Material::Root(root) => {
+                // hwloc itself looks at these whenever it loads a machine.
+                let changed = ["HWLOC_XMLFILE", "HWLOC_SYNTHETIC"].map(variable);
+                if file_tree() != *root || changed.iter().any(Option::is_some) {
+                    return Err(refused(
+                        "HWLOC_FSROOT, HWLOC_XMLFILE or HWLOC_SYNTHETIC has changed since it was \
+                         discovered, so hwloc would see another machine",
+                    ));
+                }
+                machine_builder(root)
+            }
+            Material::Xml(text) => TopologyBuilder::new().from_xml(text).ok(),
+            Material::Synthetic { has_gpus: true, .. } => {
+                return Err(refused(
+                    "hwloc's XML cannot hold GPUs that were made up; write it as JSON instead",
+                ));
+            }
+            Material::Synthetic { text, .. } => TopologyBuilder::new().from_synthetic(text).ok(),
+            Material::Unknown => {
+                return Err(refused(
+                    "it did not come from hwloc, and has not all that hwloc's XML holds; \
+                     write it as JSON instead",
+                ));
+            }
+        };
+        let node = builder
+            .and_then(|builder| builder.with_io_type_filter(TypeFilter::KeepImportant).ok())
+            .and_then(|builder| builder.build().ok())
+            .ok_or_else(|| refused(&refusal()))?;
+        let xml = node.export_xml(XMLExportFlags::empty());
+        Ok(xml.map_err(|error| refused(&error.to_string()))?.as_str().to_owned())
+    }
 }
 
 /// The largest file that is read. Files of real machines, the biggest included, have a few megabytes.
@@ -56,9 +123,6 @@ const MAX_SYNTHETIC_WORK: u64 = 1 << 40;
 /// [`Error::Topology`] that says what is wrong with the source, or [`Error::InvalidParameter`] for
 /// bad `gpus`.
 pub fn discover(source: Source<'_>) -> Result<Discovered> {
-    let variable = |name: &'static str| {
-        env::var_os(name).filter(|value| !value.is_empty()).map(|value| (name, value))
-    };
     match source {
         Source::Xml(path) => from_xml(path, &format!("{path:?}")),
         Source::Synthetic { text, gpus } => from_synthetic(text, gpus, format!("{text:?}")),
@@ -78,33 +142,65 @@ pub fn discover(source: Source<'_>) -> Result<Discovered> {
     }
 }
 
-/// The version of hwloc whose headers this was built with, such as `2.9`.
+/// A variable's name and value, if it is set and not empty.
+fn variable(name: &'static str) -> Option<(&'static str, OsString)> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(|value| (name, value))
+}
+
+/// The root of the file tree that hwloc takes for the machine's.
+fn file_tree() -> PathBuf {
+    variable("HWLOC_FSROOT").map_or_else(|| PathBuf::from("/"), |(_, root)| root.into())
+}
+
+/// The version of the libhwloc that is loaded, such as `2.9.0`.
 pub fn hwloc_version() -> String {
-    let version = hwloc2::hwloc_api_version();
-    format!("{}.{}", version >> 16, (version >> 8) & 0xff)
+    // Its calls know the version of its interface only, but it signs what it makes.
+    let smallest = TopologyBuilder::new().from_synthetic("pu:1").map(TopologyBuilder::build);
+    let signed = smallest.ok().and_then(std::result::Result::ok);
+    signed.and_then(|node| info(node.root_object(), &["hwlocVersion"])).unwrap_or_else(|| {
+        let interface = hwloc2::hwloc_api_version();
+        format!("{}.{}", interface >> 16, (interface >> 8) & 0xff)
+    })
+}
+
+/// How many PCI devices hwloc sees on this machine, of those that matter to it: none, if it was
+/// built or told to look at none.
+///
+/// # Errors
+///
+/// [`Error::Topology`] if it sees no machine at all.
+pub fn count_pci_devices() -> Result<usize> {
+    let node = machine_builder(&file_tree())
+        .and_then(|builder| builder.with_io_type_filter(TypeFilter::KeepImportant).ok())
+        .and_then(|builder| builder.build().ok())
+        .ok_or_else(|| Error::topology("this machine", refusal()))?;
+    Ok(node.objects_with_type(ObjectType::PCIDevice).count())
 }
 
 fn from_this_machine() -> Result<Discovered> {
-    let root = env::var_os("HWLOC_FSROOT").filter(|root| !root.is_empty()).map(PathBuf::from);
-    let origin = match &root {
-        None => "this machine".to_owned(),
-        Some(root) => format!("{root:?} (from HWLOC_FSROOT)"),
-    };
-    if let Some(root) = root.as_ref().filter(|root| !root.join("sys").is_dir()) {
+    let root = file_tree();
+    let is_live = root == Path::new("/");
+    let origin =
+        if is_live { "this machine".to_owned() } else { format!("{root:?} (from HWLOC_FSROOT)") };
+    if !is_live && !root.join("sys").is_dir() {
         let reason = format!(
             "{:?} is not a folder; HWLOC_FSROOT must be the root of a Linux file tree",
             root.join("sys")
         );
         return Err(Error::topology(origin, reason));
     }
-    let mut builder = TopologyBuilder::new();
-    if root.is_some() {
+    let builder = machine_builder(&root).ok_or_else(|| Error::topology(&origin, refusal()))?;
+    load(builder, &origin, Some(&root), Material::Root(root.clone()))
+}
+
+fn machine_builder(root: &Path) -> Option<TopologyBuilder> {
+    let builder = TopologyBuilder::new();
+    if root == Path::new("/") {
+        Some(builder)
+    } else {
         // Else hwloc asks the processor that it runs on about the machine of the copied tree.
-        builder = builder
-            .without_component("x86")
-            .map_err(|error| Error::topology(&origin, error.to_string()))?;
+        builder.without_component("x86").ok()
     }
-    load(builder, &origin, Some(root.as_deref().unwrap_or(Path::new("/"))))
 }
 
 fn from_xml(path: &Path, origin: &str) -> Result<Discovered> {
@@ -112,7 +208,7 @@ fn from_xml(path: &Path, origin: &str) -> Result<Discovered> {
     check_xml(&text).map_err(|reason| Error::topology(origin, reason))?;
     let builder =
         TopologyBuilder::new().from_xml(&text).map_err(|_| Error::topology(origin, refusal()))?;
-    load(builder, origin, None)
+    load(builder, origin, None, Material::Xml(text.into()))
 }
 
 fn read_text(path: &Path) -> std::result::Result<String, String> {
@@ -186,21 +282,21 @@ fn check_depth(root: roxmltree::Node<'_, '_>) -> std::result::Result<(), String>
 /// CPUs and NUMA nodes are bits in hwloc's sets, which grow with the largest number and end at
 /// 2^31.
 fn check_index(object: roxmltree::Node<'_, '_>) -> std::result::Result<(), String> {
-    const MAX_INDEX: u32 = 1 << 20;
     let (Some(kind), Some(index)) = (object.attribute("type"), object.attribute("os_index")) else {
         return Ok(());
     };
-    if !matches!(kind, "PU" | "NUMANode") || index.parse().is_ok_and(|index: u32| index < MAX_INDEX)
+    if !matches!(kind, "PU" | "NUMANode")
+        || index.parse().is_ok_and(|index: u32| index <= MAX_INDEX)
     {
         return Ok(());
     }
     let shown: String = index.chars().take(20).collect();
-    Err(format!("it has a {kind} with os_index=\"{shown}\"; it must be 0 to {}", MAX_INDEX - 1))
+    Err(format!("it has a {kind} with os_index=\"{shown}\"; it must be 0 to {MAX_INDEX}"))
 }
 
 fn refusal() -> String {
     format!(
-        "libhwloc (headers {}) refuses it; it may be damaged, or written by a newer hwloc: \
+        "libhwloc {} refuses it; it may be damaged, or written by a newer hwloc: \
          `lstopo --export-xml-flags v2 node.xml` writes what hwloc 2 reads",
         hwloc_version()
     )
@@ -225,7 +321,13 @@ fn from_synthetic(text: &str, gpus: &[i64], origin: String) -> Result<Discovered
     // Node numbers mean places in the finished machine: lay it out once without, once with the GPUs.
     let bare = Topology::new(tree.clone(), &origin)?;
     let tree = with_gpus(tree, bare.numas(), gpus)?;
-    Ok(Discovered { topology: Topology::new(tree, &origin)?, origin, is_live: false })
+    let material = Material::Synthetic { text: text.to_owned(), has_gpus: !tree.gpus.is_empty() };
+    Ok(Discovered {
+        topology: Arc::new(Topology::new(tree, &origin)?),
+        origin,
+        is_live: false,
+        material,
+    })
 }
 
 /// What a synthetic text costs hwloc: the square of the number of CPUs times the widest level.
@@ -291,10 +393,16 @@ fn with_gpus(mut tree: Tree, numas: &[NumaNode], gpus: &[i64]) -> Result<Tree> {
     Ok(tree)
 }
 
-fn load(builder: TopologyBuilder, origin: &str, sysfs_root: Option<&Path>) -> Result<Discovered> {
+fn load(
+    builder: TopologyBuilder,
+    origin: &str,
+    sysfs_root: Option<&Path>,
+    material: Material,
+) -> Result<Discovered> {
     let tree = read_tree(builder, origin, sysfs_root)?;
     let is_live = sysfs_root.is_some_and(|root| root == Path::new("/"));
-    Ok(Discovered { topology: Topology::new(tree, origin)?, origin: origin.to_owned(), is_live })
+    let topology = Arc::new(Topology::new(tree, origin)?);
+    Ok(Discovered { topology, origin: origin.to_owned(), is_live, material })
 }
 
 /// Lets hwloc load a topology and copies it.

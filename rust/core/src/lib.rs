@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hwloc --discover--> Topology --map--> Mapping --+--> affinity
-//!                                                 +--> env
+//!                                                 +--> env, json
 //! ```
 //!
 //! [`discover`] and [`affinity`] touch the machine. Everything between them is pure: the same input
@@ -15,11 +15,13 @@ pub mod devices;
 pub mod discover;
 pub mod env;
 mod error;
+pub mod json;
 mod map;
 mod mapping;
 pub mod memory;
 pub mod report;
 mod request;
+mod summary;
 mod topology;
 
 pub use cpuset::CpuSet;
@@ -30,4 +32,5 @@ pub use mapping::Mapping;
 pub use request::{
     MAX_TASKS, MAX_THREADS, Parameters, Request, Respect, Restriction, RestrictionKind,
 };
+pub use summary::Summary;
 pub use topology::{Group, Kind, Level, NumaNode, Object, ObjectId, Topology, Tree, TreeNode};

@@ -75,6 +75,13 @@ impl Mapping {
         Ok(self.gpu_indexes(task)?.iter().map(|index| &self.topology.gpus()[*index]))
     }
 
+    /// The places of a task's GPUs in the list of a whole node, of which this mapping may know
+    /// only the part that it used.
+    pub fn gpu_places(&self, task: i64, node: &Topology) -> Result<Vec<usize>> {
+        let place = |gpu: &Gpu| node.gpus().iter().position(|other| other.is_same(gpu));
+        Ok(self.gpus(task)?.filter_map(place).collect())
+    }
+
     /// The names of a task's GPUs.
     ///
     /// # Errors
@@ -163,7 +170,7 @@ impl Mapping {
     }
 
     /// For each CPU the number of its core, or its own logical index where it belongs to none.
-    fn core_of_cpus(&self, cpus: &[u32]) -> Vec<usize> {
+    pub(crate) fn core_of_cpus(&self, cpus: &[u32]) -> Vec<usize> {
         let topology = &self.topology;
         let cores = &topology.objects()[topology.levels()[topology.core_depth()].objects.clone()];
         let mut by_os_index: Vec<(u32, usize)> =

@@ -41,6 +41,24 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, from the outside to the inside.
+    pub const ALL: [Self; 14] = [
+        Self::Machine,
+        Self::Group,
+        Self::Package,
+        Self::Die,
+        Self::L5,
+        Self::L4,
+        Self::L3,
+        Self::L3i,
+        Self::L2,
+        Self::L2i,
+        Self::L1,
+        Self::L1i,
+        Self::Core,
+        Self::Pu,
+    ];
+
     /// The name that hwloc's tools print.
     pub fn name(self) -> &'static str {
         match self {
@@ -112,7 +130,16 @@ pub struct Object {
     pub arity: usize,
     /// Logical indexes of its hardware threads.
     pub pus: Range<usize>,
-    group: Option<Group>,
+    /// Set for groups.
+    pub group: Option<Group>,
+}
+
+/// An object with its place in the levels of a topology that has been laid out.
+pub(crate) struct LaidOut {
+    pub(crate) kind: Kind,
+    pub(crate) os_index: Option<u32>,
+    pub(crate) parent: ObjectId,
+    pub(crate) group: Option<Group>,
 }
 
 /// What tells groups apart: groups are of one level only if they have the same depth.
@@ -211,19 +238,109 @@ impl Topology {
         }
         let mut layout = Layout::new(tree);
         layout.merge_levels();
-        let mut topology = layout.finish();
-        let distinct: CpuSet = topology.pus.iter().copied().collect();
-        if topology.pus.is_empty() {
-            return Err(broken("it has no CPUs that may be used"));
+        layout.finish().checked().map_err(broken)
+    }
+
+    /// Puts a topology together again that was laid out before: levels from the outside in, each
+    /// with its objects in logical order.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, fit to follow "it is a topology, but ...".
+    pub(crate) fn from_levels(
+        levels: Vec<Vec<LaidOut>>,
+        numas: Vec<NumaNode>,
+        gpus: Vec<Gpu>,
+        nics: Vec<Nic>,
+        hidden_cpus: Vec<(u32, ObjectId)>,
+    ) -> std::result::Result<Self, &'static str> {
+        if levels.first().is_none_or(|level| level.len() != 1) {
+            return Err("its first level is not one object");
         }
-        if distinct.len() != topology.pus.len() || distinct.contains(NO_INDEX) {
-            return Err(broken("its CPUs do not have one OS index each"));
+        let innermost = levels.len() - 1;
+        let mut objects: Vec<Object> = Vec::new();
+        let mut ranges = Vec::new();
+        for (depth, level) in levels.into_iter().enumerate() {
+            let Some(first) = level.first() else { return Err("it has a level without objects") };
+            let (kind, start) = (first.kind, objects.len());
+            if (kind == Kind::Pu) != (depth == innermost) {
+                return Err("its hardware threads are not the last level");
+            }
+            for LaidOut { kind, os_index, parent, group } in level {
+                if parent >= start.max(1) {
+                    return Err("it has an object whose parent is not in a level further out");
+                }
+                if start > 0 {
+                    objects[parent].arity += 1;
+                }
+                objects.push(Object { kind, os_index, parent, arity: 0, pus: 0..0, group });
+            }
+            ranges.push(Level { kind, objects: start..objects.len() });
         }
-        let covered: CpuSet = topology.numas.iter().flat_map(|numa| numa.cpus.iter()).collect();
-        let counted: usize = topology.numas.iter().map(|numa| numa.cpus.len()).sum();
-        topology.has_plain_numas =
-            covered.len() == counted && topology.numas.iter().all(|numa| topology.has_cpus(numa));
-        Ok(topology)
+        let places = (numas.iter().map(|numa| numa.domain))
+            .chain(gpus.iter().map(|gpu| gpu.locality))
+            .chain(nics.iter().map(|nic| nic.locality))
+            .chain(hidden_cpus.iter().map(|(_, object)| *object));
+        if places.max().is_some_and(|largest| largest >= objects.len()) {
+            return Err("something hangs at an object that is not there");
+        }
+        if numas.is_empty() {
+            return Err("it has no memory domain");
+        }
+        // Sets are walked through, id by id.
+        let of_numas = numas.iter().filter_map(|numa| numa.cpus.last());
+        let of_pus = objects[ranges[innermost].objects.clone()].iter().filter_map(|pu| pu.os_index);
+        if of_numas.chain(of_pus).any(|index| index > MAX_INDEX) {
+            return Err("it has a CPU with too large an OS index; it must be 0 to 1048575");
+        }
+        let pus = lay_out_pus(&mut objects, &ranges);
+        let topology = Self {
+            levels: ranges,
+            objects,
+            pus,
+            numas,
+            gpus: gpus.into(),
+            nics: nics.into(),
+            hidden_cpus,
+            has_plain_numas: false, // Known once it is checked.
+        };
+        if !topology.has_neighbours_in_order() {
+            return Err("its objects are not in the order of their hardware threads");
+        }
+        topology.checked()
+    }
+
+    /// Whether every level runs through the hardware threads in their order, and every object has
+    /// just the threads of its children.
+    fn has_neighbours_in_order(&self) -> bool {
+        let mut below = vec![0; self.objects.len()];
+        for object in &self.objects[1..] {
+            below[object.parent] += object.pus.len();
+        }
+        let is_whole = |(object, below): (&Object, &usize)| {
+            object.kind == Kind::Pu || object.pus.len() == *below
+        };
+        let rises = |level: &Level| {
+            let objects = &self.objects[level.objects.clone()];
+            objects.windows(2).all(|pair| pair[0].pus.end <= pair[1].pus.start)
+        };
+        self.objects.iter().zip(&below).all(is_whole) && self.levels.iter().all(rises)
+    }
+
+    /// Itself, if its CPUs can be told apart, with what is known only now.
+    fn checked(mut self) -> std::result::Result<Self, &'static str> {
+        let distinct: CpuSet = self.pus.iter().copied().collect();
+        if self.pus.is_empty() {
+            return Err("it has no CPUs that may be used");
+        }
+        if distinct.len() != self.pus.len() || distinct.contains(NO_INDEX) {
+            return Err("its CPUs do not have one OS index each");
+        }
+        let covered: CpuSet = self.numas.iter().flat_map(|numa| numa.cpus.iter()).collect();
+        let counted: usize = self.numas.iter().map(|numa| numa.cpus.len()).sum();
+        self.has_plain_numas =
+            covered.len() == counted && self.numas.iter().all(|numa| self.has_cpus(numa));
+        Ok(self)
     }
 
     /// The levels, the machine first and the hardware threads last.
@@ -254,6 +371,11 @@ impl Topology {
     /// The network cards in device order.
     pub fn nics(&self) -> &Arc<[Nic]> {
         &self.nics
+    }
+
+    /// CPUs that exist but may not be used, and the innermost object that they belong to.
+    pub fn hidden_cpus(&self) -> &[(u32, ObjectId)] {
+        &self.hidden_cpus
     }
 
     /// All CPUs.
@@ -494,6 +616,9 @@ impl Members<'_> {
     }
 }
 
+/// The largest OS index of a CPU or NUMA node that is read from anywhere.
+pub(crate) const MAX_INDEX: u32 = (1 << 20) - 1;
+
 /// Stands for an OS index that is not known.
 const NO_INDEX: u32 = u32::MAX;
 
@@ -666,23 +791,7 @@ impl Layout {
             let kind = objects[start].kind;
             levels.push(Level { kind, objects: start..objects.len() });
         }
-        let mut pus = Vec::new();
-        if let Some(innermost) = levels.last().filter(|level| level.kind == Kind::Pu) {
-            for (logical, object) in objects[innermost.objects.clone()].iter_mut().enumerate() {
-                object.pus = logical..logical + 1;
-                pus.push(object.os_index.unwrap_or(NO_INDEX));
-            }
-        }
-        for id in (1..objects.len()).rev() {
-            let (parent, below) = (objects[id].parent, objects[id].pus.clone());
-            let above = &mut objects[parent].pus;
-            if above.start == above.end {
-                *above = below;
-            } else if !below.is_empty() {
-                *above = above.start.min(below.start)..above.end.max(below.end);
-            }
-        }
-        self.place_empty_ranges(&mut objects, &levels);
+        let pus = lay_out_pus(&mut objects, &levels);
         let at = |id: ObjectId| place[self.survivor(id)];
         let mut numas = self.tree.numas.clone();
         numas.iter_mut().for_each(|numa| numa.domain = at(numa.domain));
@@ -717,20 +826,6 @@ impl Layout {
         }
     }
 
-    /// Gives objects without CPUs an empty range between their neighbours', so that the ranges of
-    /// every level rise and can be searched.
-    fn place_empty_ranges(&self, objects: &mut [Object], levels: &[Level]) {
-        for level in levels {
-            let mut end = 0;
-            for object in &mut objects[level.objects.clone()] {
-                if object.pus.is_empty() {
-                    object.pus = end..end;
-                }
-                end = object.pus.end;
-            }
-        }
-    }
-
     /// The order in which hwloc numbers what hangs beside the CPUs (memory, devices): left to right,
     /// what is inside an object before what is at it.
     fn tree_order(&self) -> Vec<usize> {
@@ -748,6 +843,42 @@ impl Layout {
             }
         }
         rank
+    }
+}
+
+/// Tells every object its hardware threads, and returns their OS indexes in logical order.
+fn lay_out_pus(objects: &mut [Object], levels: &[Level]) -> Vec<u32> {
+    let mut pus = Vec::new();
+    if let Some(innermost) = levels.last().filter(|level| level.kind == Kind::Pu) {
+        for (logical, object) in objects[innermost.objects.clone()].iter_mut().enumerate() {
+            object.pus = logical..logical + 1;
+            pus.push(object.os_index.unwrap_or(NO_INDEX));
+        }
+    }
+    for id in (1..objects.len()).rev() {
+        let (parent, below) = (objects[id].parent, objects[id].pus.clone());
+        let above = &mut objects[parent].pus;
+        if above.start == above.end {
+            *above = below;
+        } else if !below.is_empty() {
+            *above = above.start.min(below.start)..above.end.max(below.end);
+        }
+    }
+    place_empty_ranges(objects, levels);
+    pus
+}
+
+/// Gives objects without CPUs an empty range between their neighbours', so that the ranges of
+/// every level rise and can be searched.
+fn place_empty_ranges(objects: &mut [Object], levels: &[Level]) {
+    for level in levels {
+        let mut end = 0;
+        for object in &mut objects[level.objects.clone()] {
+            if object.pus.is_empty() {
+                object.pus = end..end;
+            }
+            end = object.pus.end;
+        }
     }
 }
 

@@ -33,7 +33,7 @@ fn every_recorded_mapping_comes_out() {
         let file = case["topology"].as_str().unwrap();
         let machine = machines.entry(file.to_owned()).or_insert_with(|| {
             let path = folder.join("topologies").join(file);
-            Arc::new(discover(Source::Xml(&path)).unwrap().topology)
+            discover(Source::Xml(&path)).unwrap().topology
         });
         cases += 1;
         if let Err(difference) = compare(machine, &case) {

@@ -35,7 +35,7 @@ mpibind: task  3 nths  4 gpus 1 cpus 14-17
     let recorded = load(&test_suite("topologies/two-package-18core-smt2-2gpu.xml"));
     let text = "package:2 [numa] core:18 pu:2(indexes=2*36:1*2)";
     let synthetic = discover(Source::Synthetic { text, gpus: &[2, 0] }).unwrap().topology;
-    for machine in [recorded, Arc::new(synthetic)] {
+    for machine in [recorded, synthetic] {
         assert_eq!(listing(&map_with(&machine, &Parameters::new(4)).unwrap()), expected);
     }
 }

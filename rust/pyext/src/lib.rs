@@ -22,7 +22,10 @@ mod _core {
     #[pymodule_export]
     use crate::report::{findings, visible_gpus};
     #[pymodule_export]
-    use crate::topology::{Request, Topology, check_flag, check_int, check_words, hwloc_version};
+    use crate::topology::{
+        Request, Topology, check_flag, check_int, check_words, count_pci_devices, hwloc_version,
+        id_list, ids_of,
+    };
 
     #[pymodule_export]
     const VISIBLE_DEVICES: [&str; 4] = mpibind_core::env::VISIBLE_DEVICES;

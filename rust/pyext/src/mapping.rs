@@ -2,24 +2,29 @@
 
 use std::sync::Arc;
 
+use mpibind_core::GpuId;
+use mpibind_core::discover::Discovered;
 use mpibind_core::env::{EnvOptions, variables};
-use mpibind_core::{Gpu, GpuId};
+use mpibind_core::json::Saved;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::arguments::{flag, int, word};
 use crate::errors::OrRaise;
+use crate::topology::Topology;
+
+type SummaryRecord = (usize, usize, (usize, usize), (usize, usize), usize, Option<usize>, usize);
 
 /// Where the tasks of a node go.
 #[pyclass(frozen, module = "mpibind._core")]
 pub(crate) struct Mapping {
     core: mpibind_core::Mapping,
     /// The whole node, where the mapping knows only the part it used.
-    node: Arc<mpibind_core::Topology>,
+    node: Arc<Discovered>,
 }
 
 impl Mapping {
-    pub(crate) fn new(core: mpibind_core::Mapping, node: Arc<mpibind_core::Topology>) -> Self {
+    pub(crate) fn new(core: mpibind_core::Mapping, node: Arc<Discovered>) -> Self {
         Self { core, node }
     }
 
@@ -36,6 +41,27 @@ impl Mapping {
 
 #[pymethods]
 impl Mapping {
+    /// A mapping, and how GPUs are named in it.
+    #[staticmethod]
+    fn from_json(text: &Bound<'_, PyAny>) -> PyResult<(Self, &'static str)> {
+        let saved = Saved::from_json(&word("text", text)?).or_raise(text.py())?;
+        Ok((Self::new(saved.mapping, Arc::new(saved.node)), saved.gpu_ids.name()))
+    }
+
+    /// The mapping as JSON, with names of one kind for the GPUs.
+    fn to_json(&self, gpu_ids: &Bound<'_, PyAny>) -> PyResult<String> {
+        let py = gpu_ids.py();
+        let gpu_ids: GpuId = word("gpu_ids", gpu_ids)?.parse::<GpuId>().or_raise(py)?;
+        let (mapping, node) = (self.core.clone(), Discovered::clone(&self.node));
+        Saved { mapping, node, gpu_ids }.to_json().or_raise(py)
+    }
+
+    /// The whole node.
+    #[getter]
+    fn topology(&self) -> Topology {
+        Topology::of(&self.node)
+    }
+
     #[getter]
     fn ntasks(&self) -> usize {
         self.core.ntasks()
@@ -58,14 +84,14 @@ impl Mapping {
 
     /// CPU ids of the whole node, rising, as 32-bit integers.
     fn node_cpus<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let mut cpus = self.node.pus().to_vec();
+        let mut cpus = self.node.topology.pus().to_vec();
         cpus.sort_unstable();
         bytes_of(py, &cpus)
     }
 
     /// CPU ids of each NUMA node of the whole node, as 32-bit integers.
     fn numa_cpus<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-        let numas = self.node.numas().iter();
+        let numas = self.node.topology.numas().iter();
         numas.map(|numa| bytes_of(py, &numa.cpus.iter().collect::<Vec<_>>())).collect()
     }
 
@@ -92,22 +118,28 @@ impl Mapping {
 
     /// The places of a task's GPUs in the whole node's list.
     fn gpu_places(&self, task: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
-        let is_same = |a: &Gpu, b: &Gpu| (a.vendor, a.index) == (b.vendor, b.index);
-        let place = |gpu: &Gpu| self.node.gpus().iter().position(|other| is_same(gpu, other));
-        let gpus = self.core.gpus(int("taskid", task)?).or_raise(task.py())?;
-        Ok(gpus.filter_map(place).collect())
+        self.core.gpu_places(int("taskid", task)?, &self.node.topology).or_raise(task.py())
     }
 
     /// The number of GPUs of the whole node.
     #[getter]
     fn ngpus(&self) -> usize {
-        self.node.gpus().len()
+        self.node.topology.gpus().len()
     }
 
     /// OS ids of the NUMA nodes that are local to a task's CPUs.
     fn numas(&self, task: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
         let numas = self.core.numas(int("taskid", task)?).or_raise(task.py())?;
         Ok(numas.iter().collect())
+    }
+
+    /// The mapping in a few numbers: cores, CPUs, fewest and most threads, fewest and most GPUs,
+    /// tasks across NUMA nodes, across L3 caches (None where there is no such level), and tasks that
+    /// share CPUs.
+    fn summary(&self) -> SummaryRecord {
+        let core = self.core.summary();
+        let (threads, gpus) = (core.threads.into_inner(), core.gpus.into_inner());
+        (core.cores, core.cpus, threads, gpus, core.across_numas, core.across_l3s, core.sharing)
     }
 
     #[getter]
@@ -149,7 +181,7 @@ impl Mapping {
     }
 
     fn __eq__(&self, other: &Self) -> bool {
-        self.core == other.core && self.node == other.node
+        self.core == other.core && self.node.topology == other.node.topology
     }
 }
 

@@ -83,6 +83,20 @@ pub(crate) fn check_words(
     Ok(())
 }
 
+/// Ids as a list in text, such as `0-3,8`.
+#[pyfunction]
+pub(crate) fn id_list(ids: &Bound<'_, PyAny>) -> PyResult<String> {
+    let ids = arguments::ints("ids", ids)?;
+    Ok(ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect::<CpuSet>().to_string())
+}
+
+/// A list of ids, in text or not, as numbers that rise.
+#[pyfunction]
+pub(crate) fn ids_of(list: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+    let set = CpuSet::parse_parameter("list", &ids("list", list)?).or_raise(list.py())?;
+    Ok(set.iter().collect())
+}
+
 /// Checks a parameter that is True or False.
 #[pyfunction]
 pub(crate) fn check_flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -100,21 +114,20 @@ type NumaRecord = (u32, Option<String>, u64, String);
 
 /// A node.
 #[pyclass(frozen, module = "mpibind._core")]
-pub(crate) struct Topology {
-    core: Arc<mpibind_core::Topology>,
-    origin: String,
-    is_live: bool,
-}
+pub(crate) struct Topology(Arc<Discovered>);
 
 impl Topology {
     pub(crate) fn core(&self) -> &mpibind_core::Topology {
-        &self.core
+        &self.0.topology
+    }
+
+    pub(crate) fn of(node: &Arc<Discovered>) -> Self {
+        Self(Arc::clone(node))
     }
 
     fn discover(py: Python<'_>, source: Source<'_>) -> PyResult<Self> {
         let discovered = py.detach(|| discover(source));
-        let Discovered { topology, origin, is_live } = discovered.or_raise(py)?;
-        Ok(Self { core: Arc::new(topology), origin, is_live })
+        discovered.or_raise(py).map(|node| Self(Arc::new(node)))
     }
 }
 
@@ -136,54 +149,70 @@ impl Topology {
         Self::discover(text.py(), source)
     }
 
+    #[staticmethod]
+    fn from_json(text: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let node = Discovered::from_json(&word("text", text)?).or_raise(text.py())?;
+        Ok(Self(Arc::new(node)))
+    }
+
+    /// The node as JSON.
+    fn to_json(&self) -> String {
+        self.0.to_json()
+    }
+
+    /// The node in hwloc's XML.
+    fn to_xml(&self, py: Python<'_>) -> PyResult<String> {
+        py.detach(|| self.0.to_xml()).or_raise(py)
+    }
+
     #[getter]
     fn origin(&self) -> &str {
-        &self.origin
+        &self.0.origin
     }
 
     /// Whether it is the machine that this runs on, as the kernel tells it now.
     #[getter]
     fn is_live(&self) -> bool {
-        self.is_live
+        self.0.is_live
     }
 
     #[getter]
     fn npus(&self) -> usize {
-        self.core.pus().len()
+        self.core().pus().len()
     }
 
     #[getter]
     fn ncores(&self) -> usize {
-        self.core.ncores()
+        self.core().ncores()
     }
 
     #[getter]
     fn nnumas(&self) -> usize {
-        self.core.numas().len()
+        self.core().numas().len()
     }
 
     #[getter]
     fn smt(&self) -> usize {
-        self.core.smt_width()
+        self.core().smt_width()
     }
 
     /// Kind and number of objects of each level, from the outside in.
     #[getter]
     fn levels(&self) -> Vec<(&'static str, usize)> {
-        let levels = self.core.levels().iter();
+        let levels = self.core().levels().iter();
         levels.map(|level| (level.kind.name(), level.objects.len())).collect()
     }
 
     /// CPU ids as a list in text.
     #[getter]
     fn cpus(&self) -> String {
-        self.core.cpus().to_string()
+        self.core().cpus().to_string()
     }
 
     /// OS index, subtype, bytes and CPUs of each NUMA node.
     #[getter]
     fn numas(&self) -> Vec<NumaRecord> {
-        let numas = self.core.numas().iter();
+        let numas = self.core().numas().iter();
         numas
             .map(|numa| (numa.os_index, numa.subtype.clone(), numa.bytes, numa.cpus.to_string()))
             .collect()
@@ -192,7 +221,7 @@ impl Topology {
     /// Index, vendor, name, model, UUID and PCI address of each GPU.
     #[getter]
     fn gpus(&self) -> Vec<GpuRecord> {
-        let gpus = self.core.gpus().iter();
+        let gpus = self.core().gpus().iter();
         gpus.map(|gpu| {
             let pci = gpu.pci.map(|pci| pci.to_string());
             (gpu.index, gpu.vendor.name(), gpu.name(), gpu.model.clone(), gpu.uuid.clone(), pci)
@@ -203,18 +232,28 @@ impl Topology {
     /// Name and PCI address of each network card.
     #[getter]
     fn nics(&self) -> Vec<(String, Option<String>)> {
-        let nics = self.core.nics().iter();
+        let nics = self.core().nics().iter();
         nics.map(|nic| (nic.name.clone(), nic.pci.map(|pci| pci.to_string()))).collect()
     }
 
     fn map(&self, py: Python<'_>, request: &Request) -> PyResult<Mapping> {
-        let mapped = py.detach(|| mpibind_core::map(&self.core, &request.0));
-        mapped.or_raise(py).map(|mapping| Mapping::new(mapping, Arc::clone(&self.core)))
+        let mapped = py.detach(|| mpibind_core::map(&self.0.topology, &request.0));
+        mapped.or_raise(py).map(|mapping| Mapping::new(mapping, Arc::clone(&self.0)))
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        self.core() == other.core()
     }
 }
 
-/// The version of hwloc that this extension was built with.
+/// The version of the libhwloc that is loaded.
 #[pyfunction]
 pub(crate) fn hwloc_version() -> String {
     mpibind_core::discover::hwloc_version()
+}
+
+/// How many PCI devices hwloc sees on this machine.
+#[pyfunction]
+pub(crate) fn count_pci_devices(py: Python<'_>) -> PyResult<usize> {
+    py.detach(mpibind_core::discover::count_pci_devices).or_raise(py)
 }

@@ -54,6 +54,24 @@ impl fmt::Display for PciAddress {
     }
 }
 
+impl FromStr for PciAddress {
+    type Err = String;
+
+    /// Reads `0000:3b:00.0`. The error is the text of what is wrong.
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let fields = || {
+            let (rest, function) = text.split_once('.')?;
+            let mut parts = rest.split(':').map(|part| u32::from_str_radix(part, 16).ok());
+            let (domain, bus, device) = (parts.next()??, parts.next()??, parts.next()??);
+            let small = |number: u32| u8::try_from(number).ok();
+            let function = small(u32::from_str_radix(function, 16).ok()?)?;
+            let address = Self { domain, bus: small(bus)?, device: small(device)?, function };
+            parts.next().is_none().then_some(address)
+        };
+        fields().ok_or_else(|| format!("{text:?} is not a PCI address such as 0000:3b:00.0"))
+    }
+}
+
 /// A GPU, or one partition of a GPU that is cut into several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gpu {
@@ -116,7 +134,24 @@ impl FromStr for GpuId {
     }
 }
 
+impl GpuId {
+    /// The word for it, which is also what is read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Uuid => "uuid",
+            Self::Pci => "pci",
+            Self::Name => "name",
+        }
+    }
+}
+
 impl Gpu {
+    /// Whether the two are one GPU, seen in a node and in a part of it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.vendor, self.index) == (other.vendor, other.index)
+    }
+
     /// A name that always exists: the OS device's, else the PCI address, else the index.
     pub fn name(&self) -> String {
         match (&self.os_name, self.pci) {

@@ -47,7 +47,7 @@ fn xml_files(folder: &Path) -> Vec<(String, PathBuf)> {
 
 /// Loads the machine of an XML file.
 pub(crate) fn load(path: &Path) -> Arc<Topology> {
-    Arc::new(discover(Source::Xml(path)).unwrap().topology)
+    discover(Source::Xml(path)).unwrap().topology
 }
 
 /// A mapping, one line per task, as mpibind prints it.

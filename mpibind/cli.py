@@ -1,0 +1,724 @@
+"""The command ``mpibind``: see where tasks go, on any node, and start programs bound.
+
+Each command's parser is made when it is asked for, and its modules are loaded then: ``mpibind run``
+is started by thousands of ranks at once.
+
+Exit status: 0, 1 if something failed, 2 if it was asked for wrongly. A program that ``mpibind run``
+starts has its own; 127 says that there is no such program and 126 that it cannot be run, as shells
+say it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from mpibind.errors import InvalidParameterError, MpibindError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import TextIO
+
+    from mpibind.launcher import Place
+    from mpibind.settings import Settings
+    from mpibind.topology import Topology
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after the command's name; those of this process without.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    words = [*(sys.argv[1:] if arguments is None else arguments)]
+    name = "mpibind"
+    try:
+        _let_signals_end_quietly()
+        if not words or words[0] not in _COMMANDS:
+            return _without_command(words)
+        name = f"mpibind {words[0]}"
+        return _COMMANDS[words[0]](words[1:])
+    except _UsageError as error:
+        return _failed(name, f"{error}; see `{name} --help`", 2)
+    except InvalidParameterError as error:
+        return _failed(name, str(error), 2)
+    except MpibindError as error:
+        return _failed(name, str(error), 1)
+    except OSError as error:
+        return _failed(name, _system_words(error), 1)
+
+
+class _UsageError(Exception):
+    """The command line is not one."""
+
+
+def _failed(name: str, words: str, status: int) -> int:
+    _complain(f"{name}: error: {words}")
+    return status
+
+
+def _complain(words: str) -> None:
+    """Print one line on standard error, after what standard output already has."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # Its reader, or the room on its disk, is gone; Python would try again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if sys.stderr is not None:
+        _write(sys.stderr, " ".join(words.split()))
+
+
+def _system_words(error: OSError) -> str:
+    words = error.strerror or str(error)
+    return words if error.filename is None else f"{error.filename}: {words}"
+
+
+def _let_signals_end_quietly() -> None:
+    """Die of a closed pipe and of Ctrl-C as programs do, without a traceback.
+
+    What Python does about these signals is also handed on to programs that it becomes: SIGPIPE
+    would be ignored.
+    """
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+# ------------------------------------------------------------------------------
+# Options
+# ------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with the nearest option for one that there is not."""
+
+    def __init__(self, command: str, description: str, usage: str, examples: str) -> None:
+        super().__init__(
+            prog=f"mpibind {command}".rstrip(),
+            description=description,
+            usage=usage,
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            # A prefix that is enough today may be two options' tomorrow.
+            allow_abbrev=False,
+        )
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Read the words, or raise an error that says what is wrong with them."""
+        options, unknown = self.parse_known_args(words)
+        if unknown:
+            self.error(self._about(unknown[0]))
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong, in place of printing it with all options."""
+        raise _UsageError(message.removeprefix("argument "))
+
+    def _about(self, word: str) -> str:
+        if not word.startswith("-"):
+            hint = f"; did you mean `-n {word}`?" if word.isdigit() else ""
+            return f"{word!r} is not expected here{hint}"
+        import difflib
+
+        option = word.partition("=")[0]
+        known = [name for action in self._actions for name in action.option_strings]
+        near = difflib.get_close_matches(option, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"there is no option {option}{hint}"
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        return [int(count) for count in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of whole numbers, such as 2,0 (GPUs of each NUMA node)"
+        ) from None
+
+
+def _add_node(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the node")
+    group.add_argument("--topology", metavar="FILE", help="hwloc's XML of it, else this machine")
+    group.add_argument("--synthetic", metavar="TEXT", help="or hwloc's synthetic text")
+    group.add_argument(
+        "--gpus",
+        metavar="N,N...",
+        type=_counts,
+        help="with --synthetic: GPUs to add to each NUMA node",
+    )
+
+
+def _add_mapping(parser: argparse.ArgumentParser) -> None:
+    flag = argparse.BooleanOptionalAction
+    group = parser.add_argument_group(
+        "the mapping",
+        "What is not given comes from the variables MPIBIND, MPIBIND_RESTRICT and\n"
+        "MPIBIND_RESTRICT_TYPE, then from the defaults.",
+    )
+    group.add_argument(
+        "--nthreads", metavar="N", type=_whole, default=0, help="threads per task; 0 computes it"
+    )
+    group.add_argument(
+        "--smt", metavar="K", type=_whole, help="hardware threads per core; 0 decides"
+    )
+    group.add_argument(
+        "--greedy", action=flag, help="let fewer tasks than NUMA domains share all of them"
+    )
+    group.add_argument("--gpu-optim", action=flag, help="put tasks where the GPUs are")
+    group.add_argument(
+        "--no-gpu", dest="gpu_optim", action="store_false", default=None, help="the same"
+    )
+    group.add_argument(
+        "--restrict-ids", "--restrict", metavar="IDS", help="the only ids to use, such as 0-3,8"
+    )
+    group.add_argument(
+        "--restrict-type", metavar="cpu|mem", help="what these are: CPUs or NUMA nodes"
+    )
+    group.add_argument(
+        "--gpu-ids", metavar="index|uuid|pci|name", default="index", help="how GPUs are named"
+    )
+    group.add_argument("--visible", metavar="own|own-first|off", help="which GPUs a task is shown")
+
+
+def _add_json(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _node(options: argparse.Namespace) -> Topology | None:
+    """Return the node that was asked for; None for this machine."""
+    from mpibind.topology import Topology, load
+
+    if options.synthetic is None:
+        if options.gpus is not None:
+            raise _UsageError("--gpus adds GPUs to the node of --synthetic, which is not given")
+        return None if options.topology is None else load(options.topology)
+    if options.topology is not None:
+        raise _UsageError("--topology and --synthetic are two nodes; give one of them")
+    return Topology.from_synthetic(options.synthetic, options.gpus or ())
+
+
+def _settings(
+    options: argparse.Namespace, topology: Topology | str | None, **more: object
+) -> Settings:
+    from mpibind.settings import resolve
+
+    return resolve(
+        nthreads=options.nthreads,
+        greedy=options.greedy,
+        gpu_optim=options.gpu_optim,
+        smt=options.smt,
+        restrict_ids=options.restrict_ids,
+        restrict_type=options.restrict_type,
+        topology=topology,
+        gpu_ids=options.gpu_ids,
+        visible=options.visible,
+        **more,  # type: ignore[arg-type]  # what each command has besides
+    )
+
+
+# ------------------------------------------------------------------------------
+# Printing
+# ------------------------------------------------------------------------------
+
+
+def _show(lines: Iterable[str]) -> None:
+    """Print lines; on a terminal they are cut to its width, elsewhere each stays whole."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        from mpibind.text import wrapped
+
+        width = max(os.get_terminal_size(1).columns, 40)
+        lines = [part for line in lines for part in wrapped(line, width)]
+    _print("\n".join(lines))
+
+
+def _show_json(value: object) -> None:
+    """Print it on one line: those of several ranks stay apart."""
+    import json
+
+    _print(json.dumps(value))
+
+
+def _deliver(text: str, path: str) -> None:
+    """Write a file, or print it where its name is ``-``."""
+    if path == "-":
+        _print(text.rstrip("\n"))
+        return
+    from mpibind import files
+
+    files.deliver(text, path)
+
+
+def _print(text: str) -> None:
+    if sys.stdout is None:
+        raise MpibindError("standard output is closed: there is nowhere to print to")
+    _write(sys.stdout, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write text and its newline as one, so that those of several ranks do not mix.
+
+    print() writes twice where Python does not buffer (PYTHONUNBUFFERED).
+    """
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
+# ------------------------------------------------------------------------------
+# Without a command
+# ------------------------------------------------------------------------------
+
+_EXAMPLES = """\
+  mpibind map -n 4                                where would four tasks go?
+  mpibind map -n 8 --topology node.xml            and on that node?
+  mpiexec -n 4 mpibind run -- ./app               start an MPI program bound
+  srun -N 2 --ntasks-per-node=4 mpibind run -- ./app
+  mpibind doctor                                  what is in the way?
+"""
+
+
+def _without_command(words: Sequence[str]) -> int:
+    parser = _Parser(
+        "",
+        "Maps the tasks of a node, their threads and GPUs to the hardware, memory first.\n\n"
+        "commands:\n"
+        "  map      show where tasks would go, on this node or any other\n"
+        "  run      start a program bound, under any launcher\n"
+        "  report   show what processes are bound to, and what is wrong with that\n"
+        "  topo     show a node as mpibind sees it\n"
+        "  doctor   look for what is in the way, and say what to do\n\n"
+        "`mpibind COMMAND --help` says more.",
+        "mpibind COMMAND [options]",
+        _EXAMPLES,
+    )
+    parser.add_argument("--version", action="store_true", help="show the version, and hwloc's")
+    if words and not words[0].startswith("-"):
+        import difflib
+
+        near = difflib.get_close_matches(words[0], _COMMANDS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
+        raise _UsageError(f"there is no command {words[0]!r}; {hint}")
+    options = parser.parse(words)
+    if not options.version:
+        raise _UsageError(f"say what to do: {', '.join(_COMMANDS)}")
+    from mpibind import _core
+
+    _show([f"mpibind {_core.__version__}, hwloc {_core.hwloc_version()}"])
+    return 0
+
+
+# ------------------------------------------------------------------------------
+# mpibind map
+# ------------------------------------------------------------------------------
+
+
+def _map(words: Sequence[str]) -> int:
+    parser = _Parser(
+        "map",
+        "Shows where the tasks of a node would go. Nothing is bound or set.",
+        "mpibind map -n TASKS [options]",
+        "  mpibind map -n 4 --smt 1\n"
+        "  mpibind map -n 8 --topology node.xml --no-gpu\n"
+        '  mpibind map -n 8 --synthetic "package:2 [numa] core:18 pu:2" --gpus 2,0\n'
+        "  mpibind map --sweep --topology node.xml         what are the choices?\n"
+        "  mpibind map -n 4 --svg picture.svg\n",
+    )
+    parser.add_argument("-n", "--ntasks", metavar="TASKS", type=_whole, help="tasks on the node")
+    _add_node(parser)
+    _add_mapping(parser)
+    group = parser.add_argument_group("what is shown")
+    one = group.add_mutually_exclusive_group()
+    one.add_argument("--env", action="store_true", help="the variables that `mpibind run` sets")
+    one.add_argument("--sweep", action="store_true", help="a table of choices: tasks, smt, greedy")
+    one.add_argument("--svg", metavar="FILE", help="write a picture of the node; - prints it")
+    _add_json(group)
+    options = parser.parse(words)
+    if options.ntasks is None and not options.sweep:
+        raise _UsageError("say how many tasks the node has, such as -n 4")
+    settings = _settings(options, _node(options), apply=False, env=False, omp_affinity=True)
+    if settings.request is None:
+        raise MpibindError(
+            "MPIBIND=off says that nothing is to be mapped; unset MPIBIND to see what would be"
+        )
+    if options.sweep:
+        return _sweep(options, settings)
+    return _show_mapping(options, settings)
+
+
+def _show_mapping(options: argparse.Namespace, settings: Settings) -> int:
+    from mpibind import text
+    from mpibind.binding import map_node
+
+    mapping, parts = map_node(settings, options.ntasks, None)
+    assert mapping is not None, "only with MPIBIND=off there is none"
+    if options.svg is not None:
+        _deliver(mapping.to_svg(), options.svg)
+    variables = [part.env for part in parts if part is not None]
+    if options.env and options.json:
+        _show_json(variables)
+    elif options.env:
+        by_name = {name: [of_task[name] for of_task in variables] for name in variables[0]}
+        _show(text.variables(by_name).splitlines())
+    elif options.json:
+        _print(mapping.to_json())
+    elif options.svg is None:
+        _show(str(mapping).splitlines())
+    for kind, told in (("warning", mapping._core.warnings), ("note", mapping._core.notes)):
+        for words in told:
+            _complain(f"mpibind map: {kind}: {words}")
+    return 0
+
+
+def _sweep(options: argparse.Namespace, settings: Settings) -> int:
+    from mpibind import sweep
+    from mpibind.topology import load
+
+    node = load(settings.topology)
+
+    def ask(smt: int, greedy: bool) -> Settings:
+        choice = argparse.Namespace(**{**vars(options), "smt": smt, "greedy": greedy})
+        return _settings(choice, node, apply=False, env=False)
+
+    rows = sweep.rows(node, ask, options.ntasks, options.smt, options.greedy)
+    if options.json:
+        _show_json([row._asdict() for row in rows])
+    else:
+        _show(sweep.lines(rows))
+    return 0
+
+
+# ------------------------------------------------------------------------------
+# mpibind run
+# ------------------------------------------------------------------------------
+
+
+def _run(words: Sequence[str]) -> int:
+    parser = _Parser(
+        "run",
+        "Binds this process as the task of its node that the launcher says it is, sets\n"
+        "the environment (OMP_NUM_THREADS, OMP_PLACES, OMP_PROC_BIND, the variable for\n"
+        "GPUs), and becomes the program. Without a launcher the program gets the whole\n"
+        "node.",
+        "mpibind run [options] -- PROGRAM [ARGUMENT ...]",
+        "  mpiexec -n 4 mpibind run -- ./app\n"
+        "  srun -N 2 --ntasks-per-node=8 mpibind run --smt 1 -- ./app input.dat\n"
+        "  torchrun --no-python --nproc-per-node=4 mpibind run -- python train.py\n"
+        "  mpibind run -v -- ./app                         one process, the whole node\n",
+    )
+    parser.add_argument(
+        "-n",
+        "--ntasks",
+        metavar="TASKS",
+        type=_whole,
+        help="tasks on this node, if the launcher does not tell",
+    )
+    parser.add_argument(
+        "--local-rank", metavar="R", type=_whole, help="which of them this is, if it does not tell"
+    )
+    parser.add_argument("--topology", metavar="FILE", help="hwloc's XML of this node")
+    _add_mapping(parser)
+    group = parser.add_argument_group("the binding")
+    group.add_argument(
+        "--respect", metavar="cgroup|affinity", default="cgroup", help="what limits the CPUs"
+    )
+    group.add_argument(
+        "--membind", metavar="bind|preferred", help="bind memory too: must it, or should it"
+    )
+    group.add_argument(
+        "--omp-affinity",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="pin OpenMP's threads (OMP_PLACES, OMP_PROC_BIND)",
+    )
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        help="print a line for each task on standard error; -vv adds notes",
+    )
+    parser.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    options = parser.parse(words)
+    program = options.program[1:] if options.program[:1] == ["--"] else options.program
+    if not program or not program[0]:
+        raise _UsageError("say which program to run, such as `mpibind run -- ./app`")
+    settings = _settings(
+        options,
+        options.topology,
+        respect=options.respect,
+        membind=options.membind,
+        omp_affinity=options.omp_affinity,
+        verbose=options.verbose,
+    )
+    if settings.request is not None:
+        _bind(_place(options, [*words[: len(words) - len(program)]], program), settings)
+    return _become(program)
+
+
+def _place(options: argparse.Namespace, own: list[str], program: list[str]) -> Place:
+    """Find out which task of its node this process is; alone, it is the only one."""
+    from mpibind.errors import LauncherError
+    from mpibind.launcher import place, started_by
+
+    launcher = started_by()
+    if launcher is None and options.local_rank is None:
+        if options.ntasks not in (None, 1):
+            raise _UsageError(
+                f"-n {options.ntasks}: no launcher has started {options.ntasks} tasks, and "
+                f"`mpibind run` starts one; type: {_with_launcher(options.ntasks, own, program)}"
+            )
+        return place(0, 1)
+    try:
+        told = place()
+    except LauncherError:
+        return place(options.local_rank, options.ntasks)
+    if options.ntasks not in (None, told.local_size):
+        raise _UsageError(
+            f"-n {options.ntasks}: {launcher} says that it started {told.local_size} on this node; "
+            "leave -n away"
+        )
+    return told if options.local_rank is None else place(options.local_rank, options.ntasks)
+
+
+def _with_launcher(ntasks: int, own: list[str], program: list[str]) -> str:
+    """Write the command that would have been right."""
+    import shlex
+
+    launcher = "mpiexec"
+    if "SLURM_JOB_ID" in os.environ:
+        launcher = "srun"
+    elif "FLUX_URI" in os.environ:
+        launcher = "flux run"
+    # All words but this one's, whichever way it is written.
+    rest: list[str] = []
+    words = iter(own)
+    for word in words:
+        if word in ("-n", "--ntasks"):
+            next(words, None)
+        elif word != "--" and not word.startswith(("-n", "--ntasks=")):
+            rest.append(word)
+    command = [*launcher.split(), "-n", str(ntasks), "mpibind", "run", *rest, "--", *program]
+    return shlex.join(command)
+
+
+def _bind(here: Place, settings: Settings) -> None:
+    """Bind this process and set its environment.
+
+    Told on standard error: standard output is the program's. The tasks of a node would all say the
+    same, so its first one does.
+    """
+    from mpibind.binding import bind_at
+
+    binding = bind_at(here, settings)
+    told = binding._lines(settings.verbose) if settings.verbose else []
+    if here.local_rank == 0:
+        warnings = [text for text in binding._warnings if text]
+        told += [f"mpibind run: {binding.hostname}: warning: {text}" for text in warnings]
+    else:
+        told = told[:1]
+    for line in told:
+        _complain(line)
+
+
+def _become(program: list[str]) -> int:
+    """Replace this process by a program; return only if that fails."""
+    _forget_locale_of_python()
+    name = program[0]
+    try:
+        os.execvp(name, program)
+    except FileNotFoundError:
+        where = "there is no such file" if "/" in name else "it is not in a folder of PATH"
+        words = f"{where}, or its interpreter is missing"
+        return _failed("mpibind run", f"cannot run {name!r}: {words}", 127)
+    except NotADirectoryError as error:
+        return _failed("mpibind run", f"cannot run {name!r}: {error.strerror}", 127)
+    except PermissionError:
+        from pathlib import Path
+
+        words = "it is a folder" if Path(name).is_dir() else "it is not executable (chmod +x)"
+        return _failed("mpibind run", f"cannot run {name!r}: {words}", 126)
+    except OSError as error:
+        words = f"{error.strerror}; a script needs a first line such as #!/bin/sh"
+        return _failed("mpibind run", f"cannot run {name!r}: {words}", 126)
+
+
+def _forget_locale_of_python() -> None:
+    """Take back what Python put into the environment when it started.
+
+    In the locale "C" it sets LC_CTYPE for its own sake and its children's (PEP 538). The program
+    shall find what the user set.
+    """
+    if "LC_CTYPE" not in os.environ:
+        return
+    from pathlib import Path
+
+    try:
+        at_start = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return
+    if not any(entry.startswith(b"LC_CTYPE=") for entry in at_start):
+        del os.environ["LC_CTYPE"]
+
+
+# ------------------------------------------------------------------------------
+# mpibind report
+# ------------------------------------------------------------------------------
+
+
+def _report(words: Sequence[str]) -> int:
+    parser = _Parser(
+        "report",
+        "Shows what this process is bound to, and what is wrong with that. Under mpiexec\n"
+        "there is one line for each rank: rank 0 prints all if mpi4py is there and of the\n"
+        "same MPI, else each prints its own. With --pid, another process and all that it\n"
+        "has started.",
+        "mpibind report [options]",
+        "  mpiexec -n 4 mpibind report                     as the launcher starts them\n"
+        "  mpiexec -n 4 mpibind run -- mpibind report      as mpibind binds them\n"
+        "  mpibind report --pid $(pgrep -o mpiexec)        a job that runs\n",
+    )
+    parser.add_argument("--pid", metavar="PID", type=_whole, help="look at this process")
+    parser.add_argument("--topology", metavar="FILE", help="hwloc's XML of this node")
+    parser.add_argument("--no-mpi", action="store_true", help="each rank for itself, without MPI")
+    _add_json(parser)
+    options = parser.parse(words)
+    if options.pid is not None:
+        return _report_tree(options)
+    if not options.no_mpi and _can_ask_mpi():
+        import mpibind.mpi
+
+        found = mpibind.mpi.report(topology=options.topology, as_dict=options.json)
+        if found is not None:
+            _show_json(found)
+        return 0
+    from mpibind import reporting
+    from mpibind.topology import load
+
+    ranks, findings = reporting.examine([reporting.look(_own_place())], load(options.topology))
+    if options.json:
+        _show_json(reporting.as_dictionary(ranks, findings))
+    else:
+        _show(reporting.lines(ranks, findings))
+    return 0
+
+
+def _report_tree(options: argparse.Namespace) -> int:
+    from mpibind import processes
+    from mpibind.topology import load
+
+    found = processes.tree(options.pid)
+    findings = processes.examined(found, load(options.topology))
+    if options.json:
+        _show_json(processes.as_json(found, findings))
+    else:
+        _show(processes.lines(found, findings))
+    return 0
+
+
+def _own_place() -> Place:
+    """Return what the launcher says, or that this process is alone."""
+    from mpibind.launcher import place, started_by
+
+    return place(0, 1) if started_by() is None else place()
+
+
+def _can_ask_mpi() -> bool:
+    """Tell whether the ranks can be asked through MPI.
+
+    mpi4py may have been built for another MPI than the launcher's; then each rank is alone.
+    """
+    from mpibind.launcher import started_by
+
+    if started_by() in (None, "torchrun"):
+        return False
+    try:
+        from mpi4py import MPI
+    except ImportError:
+        return False
+    return MPI.COMM_WORLD.size > 1 or _own_place().size == 1
+
+
+# ------------------------------------------------------------------------------
+# mpibind topo
+# ------------------------------------------------------------------------------
+
+
+def _topo(words: Sequence[str]) -> int:
+    parser = _Parser(
+        "topo",
+        "Shows a node as mpibind sees it: levels, memory, GPUs and network cards.",
+        "mpibind topo [options]",
+        "  mpibind topo\n"
+        "  mpibind topo --topology node.xml --json\n"
+        "  mpibind topo --xml node.xml                     for another machine to look at\n",
+    )
+    _add_node(parser)
+    group = parser.add_argument_group("what is shown")
+    group.add_argument("--xml", metavar="FILE", help="write hwloc's XML; - prints it")
+    group.add_argument("--svg", metavar="FILE", help="write a picture, likewise")
+    _add_json(group)
+    options = parser.parse(words)
+    from mpibind.topology import Topology
+
+    node = _node(options) or Topology()
+    if options.xml is not None:
+        _deliver(node.to_xml(), options.xml)
+    if options.svg is not None:
+        _deliver(node.to_svg(), options.svg)
+    if options.json:
+        _print(node.to_json())
+    elif options.xml is None and options.svg is None:
+        _show(str(node).splitlines())
+    return 0
+
+
+# ------------------------------------------------------------------------------
+# mpibind doctor
+# ------------------------------------------------------------------------------
+
+
+def _doctor(words: Sequence[str]) -> int:
+    parser = _Parser(
+        "doctor",
+        "Looks for what is in the way of a good binding on this node, and says what to\n"
+        "do. Exit status 1 if there is a problem; warnings and notes do not count.",
+        "mpibind doctor [--json]",
+        "  mpibind doctor\n  srun -N 1 -n 1 mpibind doctor                   as a job sees it\n",
+    )
+    _add_json(parser)
+    options = parser.parse(words)
+    from mpibind import doctor
+
+    seen = doctor.look()
+    found = doctor.findings(seen)
+    if options.json:
+        _show_json(doctor.as_dictionary(seen, found))
+    else:
+        _show(doctor.lines(seen, found))
+    return int(any(finding.level == "problem" for finding in found))
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "map": _map,
+    "run": _run,
+    "report": _report,
+    "topo": _topo,
+    "doctor": _doctor,
+}

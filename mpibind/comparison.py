@@ -1,0 +1,184 @@
+"""What differs between two mappings."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpibind import _core
+from mpibind.arrays import frozen
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mpibind.mapping import Mapping
+
+
+def compare(first: Mapping, second: Mapping) -> Comparison:
+    """Say what differs between two mappings, in words and in arrays.
+
+    Parameters
+    ----------
+    first, second : Mapping
+        Of one node or of two, with any numbers of tasks.
+
+    Returns
+    -------
+    Comparison
+        Printed, it says it in words.
+
+    Examples
+    --------
+    >>> import mpibind
+    >>> node = mpibind.Topology.from_synthetic("package:2 [numa] core:4 pu:2", gpus=[1, 1])
+    >>> print(mpibind.compare(node.map(2), node.map(2, smt=2)))
+    task 0: nths 4 -> 8, cpus +1,3,5,7
+    task 1: nths 4 -> 8, cpus +9,11,13,15
+    in all: CPUs in use 8 -> 16, threads 8 -> 16
+    """
+    from mpibind.mapping import Mapping
+
+    for name, value in (("first", first), ("second", second)):
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{name} must be a Mapping, not {value!r} ({type(value).__name__})")
+    return Comparison(first, second)
+
+
+class Comparison:
+    """What differs between two mappings; made by `compare`. Printed, it says it in words.
+
+    Rows of the arrays are tasks, as many as the larger mapping has; a task that a mapping does not
+    have has no CPUs, GPUs or threads there.
+
+    Attributes
+    ----------
+    first, second : Mapping
+        What was compared.
+    """
+
+    def __init__(self, first: Mapping, second: Mapping) -> None:
+        self.first, self.second = first, second
+        self._ntasks = max(len(first), len(second))
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs: the nodes, and all that the tasks got."""
+        return not self.tasks.size and self.first.topology == self.second.topology
+
+    @cached_property
+    def cpu_ids(self) -> NDArray[np.int32]:
+        """OS ids of the CPUs of both nodes, rising: int32, the columns of `gained` and `lost`."""
+        return frozen(np.union1d(self.first.cpu_ids, self.second.cpu_ids))
+
+    @cached_property
+    def gained(self) -> NDArray[np.bool_]:
+        """CPUs that a task has in the second mapping only: bool, shape (tasks, CPUs)."""
+        before, after = self._cpus
+        return frozen(after & ~before)
+
+    @cached_property
+    def lost(self) -> NDArray[np.bool_]:
+        """CPUs that a task has in the first mapping only: bool, shape (tasks, CPUs)."""
+        before, after = self._cpus
+        return frozen(before & ~after)
+
+    @cached_property
+    def nthreads(self) -> NDArray[np.int32]:
+        """Threads of each task, before and after: int32, shape (tasks, 2)."""
+        threads = np.zeros((self._ntasks, 2), dtype=np.int32)
+        for column, mapping in enumerate((self.first, self.second)):
+            threads[: len(mapping), column] = mapping.nthreads
+        return frozen(threads)
+
+    @cached_property
+    def gpus(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Names of each task's GPUs, before and after."""
+        none: list[tuple[str, ...]] = [()]
+        before, after = (
+            mapping.gpus + none * (self._ntasks - len(mapping))
+            for mapping in (self.first, self.second)
+        )
+        return list(zip(before, after, strict=True))
+
+    @cached_property
+    def tasks(self) -> NDArray[np.int32]:
+        """The tasks that differ in CPUs, GPUs or threads, rising: int32."""
+        differ = (self.gained | self.lost).any(axis=1)
+        differ |= self.nthreads[:, 0] != self.nthreads[:, 1]
+        differ |= np.fromiter((before != after for before, after in self.gpus), np.bool_)
+        return frozen(np.flatnonzero(differ).astype(np.int32))
+
+    @cached_property
+    def _cpus(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        return self._spread(self.first), self._spread(self.second)
+
+    def _spread(self, mapping: Mapping) -> NDArray[np.bool_]:
+        """The CPU matrix of a mapping, in the rows and columns of this comparison."""
+        matrix = np.zeros((self._ntasks, self.cpu_ids.size), dtype=np.bool_)
+        columns = np.searchsorted(self.cpu_ids, mapping.cpu_ids)
+        matrix[: len(mapping), columns] = mapping.cpu_matrix
+        return matrix
+
+    def __str__(self) -> str:
+        if self.same:
+            return "the mappings are the same"
+        lines = []
+        nodes = [mapping.topology for mapping in (self.first, self.second)]
+        if nodes[0] != nodes[1]:
+            lines.append("the nodes differ:")
+            lines += [f"  {word} {node!r}" for word, node in zip("-+", nodes, strict=True)]
+        if len(self.first) != len(self.second):
+            lines.append(f"tasks {len(self.first)} -> {len(self.second)}")
+        lines += [self._line(task) for task in self.tasks.tolist()]
+        totals = zip(_totals(self.first), _totals(self.second), strict=True)
+        changes = [f"{what} {old} -> {new}" for (what, old), (_, new) in totals if old != new]
+        if changes:
+            lines.append(f"in all: {', '.join(changes)}")
+        return "\n".join(lines)
+
+    def _line(self, task: int) -> str:
+        """One task."""
+        for mapping, other, word in (
+            (self.second, self.first, "new"),
+            (self.first, self.second, "gone"),
+        ):
+            if task >= len(other):
+                got = f"nths {mapping[task].nthreads} gpus {','.join(mapping.gpus[task])}"
+                return f"task {task} is {word}: {got} cpus {mapping._core.cpus_text(task)}"
+        parts = []
+        before, after = self.nthreads[task].tolist()
+        if before != after:
+            parts.append(f"nths {before} -> {after}")
+        cpus = [
+            f"{sign}{_core.id_list(self.cpu_ids[row].tolist())}"
+            for sign, row in (("-", self.lost[task]), ("+", self.gained[task]))
+            if row.any()
+        ]
+        if cpus:
+            parts.append(f"cpus {' '.join(cpus)}")
+        old, new = self.gpus[task]
+        if old != new:
+            parts.append(f"gpus {','.join(old) or 'none'} -> {','.join(new) or 'none'}")
+        return f"task {task}: {', '.join(parts)}"
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {self.tasks.size} of {self._ntasks} tasks differ>"
+
+
+def _totals(mapping: Mapping) -> list[tuple[str, int]]:
+    """What counts about a whole mapping."""
+    users = mapping.cpu_matrix.sum(axis=0)
+    return [
+        ("CPUs in use", int((users > 0).sum())),
+        ("CPUs shared by tasks", int((users > 1).sum())),
+        ("threads", int(mapping.nthreads.sum())),
+        ("tasks across NUMA nodes", _across(mapping)),
+        ("GPUs in use", int(mapping.gpu_matrix.any(axis=0).sum())),
+    ]
+
+
+def _across(mapping: Mapping) -> int:
+    """Tasks with CPUs that are near different memory of the kind that is mapped to."""
+    return sum(len(mapping._core.numas(task)) > 1 for task in range(len(mapping)))

@@ -1,0 +1,444 @@
+//! Nodes and mappings as JSON, and back: the schema of docs/json.md.
+//!
+//! The records below are the schema. They stand apart from the types that they record, so that these
+//! can change without changing what programs read. Any change to what a reader would find here asks
+//! for a new [`VERSION`], except a new field that may be missing.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::devices::PciAddress;
+use crate::discover::Discovered;
+use crate::mapping::MappingBuilder;
+use crate::topology::{Group, LaidOut};
+use crate::{CpuSet, Error, Gpu, GpuId, Kind, MAX_TASKS, Mapping, Nic, NumaNode, Result, Topology};
+
+/// The version of the schema that is written, and the only one there is so far.
+pub const VERSION: u32 = 1;
+
+const TOPOLOGY: &str = "mpibind topology";
+const MAPPING: &str = "mpibind mapping";
+
+/// A mapping, with all that it needs to be one again.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// The mapping.
+    pub mapping: Mapping,
+    /// The whole node, of which the mapping may have used a part.
+    pub node: Discovered,
+    /// How GPUs are named in it.
+    pub gpu_ids: GpuId,
+}
+
+impl Saved {
+    /// Writes it as JSON, on one line.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Device`] if a GPU has no name of the kind asked for.
+    pub fn to_json(&self) -> Result<String> {
+        let Self { mapping, node, gpu_ids } = self;
+        let task = |task: i64| {
+            Ok(TaskRecord {
+                cpus: mapping.cpus(task)?.to_vec(),
+                nthreads: mapping.nthreads(task)?,
+                gpus: mapping.gpu_ids(task, *gpu_ids)?,
+                gpu_places: mapping.gpu_places(task, &node.topology)?,
+            })
+        };
+        let is_part = **mapping.topology() != *node.topology;
+        Ok(write(&MappingRecord {
+            format: MAPPING.into(),
+            version: VERSION,
+            gpu_ids: gpu_ids.name().into(),
+            tasks: (0..mapping.ntasks() as i64).map(task).collect::<Result<_>>()?,
+            warnings: mapping.warnings().to_vec(),
+            notes: mapping.notes().to_vec(),
+            node: TopologyRecord::of(&node.topology, &node.origin),
+            mapped: is_part.then(|| TopologyRecord::of(mapping.topology(), &node.origin)),
+        }))
+    }
+
+    /// Reads what [`Self::to_json`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] that says what is wrong with the text, and where.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let record: MappingRecord = read(text, MAPPING)?;
+        record.restore().map_err(|reason| wrong(text, format!("it is a mapping, but {reason}")))
+    }
+}
+
+impl Discovered {
+    /// Writes the node as JSON, on one line.
+    pub fn to_json(&self) -> String {
+        write(&TopologyRecord::of(&self.topology, &self.origin))
+    }
+
+    /// Reads what [`Self::to_json`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// As [`Saved::from_json`].
+    pub fn from_json(text: &str) -> Result<Self> {
+        let record: TopologyRecord = read(text, TOPOLOGY)?;
+        record.restore().map_err(|reason| wrong(text, format!("it is a topology, but {reason}")))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct MappingRecord {
+    format: String,
+    version: u32,
+    /// How GPUs are named in `tasks`.
+    gpu_ids: String,
+    tasks: Vec<TaskRecord>,
+    warnings: Vec<String>,
+    notes: Vec<String>,
+    /// The whole node.
+    node: TopologyRecord,
+    /// The part of it that was mapped, where that is not all.
+    mapped: Option<TopologyRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TaskRecord {
+    cpus: Vec<u32>,
+    nthreads: u32,
+    /// For people and other programs; what counts are the places.
+    gpus: Vec<String>,
+    /// Places in the list of the node's GPUs, from 0.
+    gpu_places: Vec<usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TopologyRecord {
+    format: String,
+    version: u32,
+    origin: String,
+    /// Objects are numbered through all levels, the machine being 0.
+    levels: Vec<LevelRecord>,
+    numas: Vec<NumaRecord>,
+    gpus: Vec<GpuRecord>,
+    nics: Vec<NicRecord>,
+    /// CPUs that may not be used, and the innermost objects that they belong to.
+    hidden_cpus: Vec<(u32, usize)>,
+}
+
+/// A column for each field, since a machine can have a hundred thousand objects.
+#[derive(Serialize, Deserialize)]
+struct LevelRecord {
+    kind: String,
+    os_indexes: Vec<Option<u32>>,
+    parents: Vec<usize>,
+    /// hwloc's depth of each group and whether it must stay, on levels of groups only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<Option<(usize, bool)>>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NumaRecord {
+    os_index: u32,
+    subtype: Option<String>,
+    /// Bytes.
+    memory: u64,
+    cpus: String,
+    object: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GpuRecord {
+    index: u32,
+    vendor: String,
+    /// What it is called, which without an OS device is made of the rest.
+    #[serde(skip_deserializing)]
+    name: String,
+    os_name: Option<String>,
+    model: Option<String>,
+    uuid: Option<String>,
+    pci: Option<String>,
+    object: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NicRecord {
+    name: String,
+    pci: Option<String>,
+    object: usize,
+}
+
+fn write(record: &impl Serialize) -> String {
+    serde_json::to_string(record).expect("records of text and numbers can be written as JSON")
+}
+
+/// Reads a record, after a look at what it says it is.
+fn read<'a, Record: Deserialize<'a>>(text: &'a str, format: &str) -> Result<Record> {
+    #[derive(Deserialize)]
+    struct Header {
+        format: Option<serde_json::Value>,
+        version: Option<serde_json::Value>,
+    }
+    let header: Header = serde_json::from_str(text).map_err(|error| {
+        let reason =
+            if error.is_data() { "it is JSON, but of something else" } else { "it is not JSON" };
+        wrong(
+            text,
+            format!(
+                "{reason} ({error}); it must be the JSON of a{}, not the name of a file",
+                article(format)
+            ),
+        )
+    })?;
+    let said = header.format.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+    if said != format {
+        let other = [TOPOLOGY, MAPPING].contains(&said);
+        let advice = if other { ": read it as what it is" } else { "" };
+        let shown: String = said.chars().take(40).collect();
+        return Err(wrong(text, format!("its \"format\" is {shown:?}, not {format:?}{advice}")));
+    }
+    match header.version.as_ref().and_then(serde_json::Value::as_u64) {
+        Some(version) if version == u64::from(VERSION) => {}
+        Some(version) if version > u64::from(VERSION) => {
+            let reason = format!(
+                "its \"version\" is {version}, and mpibind {} reads version {VERSION}; \
+                 a newer mpibind wrote it, and a newer mpibind reads it",
+                env!("CARGO_PKG_VERSION")
+            );
+            return Err(wrong(text, reason));
+        }
+        _ => return Err(wrong(text, format!("its \"version\" must be {VERSION}"))),
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let (path, cause) = (error.path().to_string(), error.into_inner());
+        let place = if path == "." { String::new() } else { format!(" at {path}") };
+        wrong(text, format!("it is a{}, but not whole{place}: {cause}", article(format)))
+    })
+}
+
+/// The last word of a format, ready to follow "a".
+fn article(format: &str) -> &str {
+    &format["mpibind".len()..]
+}
+
+fn wrong(text: &str, reason: String) -> Error {
+    let mut head: String = text.chars().take(40).collect();
+    if head.len() < text.len() {
+        head.push_str("...");
+    }
+    Error::parameter("text", format!("{head:?}"), reason)
+}
+
+/// The last steps of reading say what is wrong as the end of a sentence.
+type Restored<T> = std::result::Result<T, String>;
+
+impl MappingRecord {
+    fn restore(self) -> Restored<Saved> {
+        let gpu_ids: GpuId = self.gpu_ids.parse().map_err(|error: Error| error.to_string())?;
+        let node = self.node.restore()?;
+        let topology = match self.mapped {
+            None => Arc::clone(&node.topology),
+            Some(record) => {
+                record
+                    .restore()
+                    .map_err(|reason| format!("its part that was mapped: {reason}"))?
+                    .topology
+            }
+        };
+        if self.tasks.is_empty() || self.tasks.len() > MAX_TASKS as usize {
+            return Err(format!("it has {} tasks; it must be 1 to {MAX_TASKS}", self.tasks.len()));
+        }
+        let legal = topology.cpus();
+        let mut builder = MappingBuilder::new(self.tasks.len(), 0);
+        let mut gpus = Vec::with_capacity(self.tasks.len());
+        for (number, task) in self.tasks.iter().enumerate() {
+            let at = |reason: String| format!("tasks[{number}] {reason}");
+            if task.cpus.is_empty() || task.nthreads == 0 {
+                return Err(at("has no CPUs or no threads".into()));
+            }
+            if task.cpus.windows(2).any(|pair| pair[0] >= pair[1]) {
+                return Err(at("has CPUs that do not rise".into()));
+            }
+            if let Some(cpu) = task.cpus.iter().find(|cpu| !legal.contains(**cpu)) {
+                return Err(at(format!("has CPU {cpu}, and its node has {legal}")));
+            }
+            builder.push(&task.cpus, task.nthreads as usize);
+            gpus.push(task.restore_gpus(&node.topology, &topology, gpu_ids).map_err(at)?);
+        }
+        let mut mapping = builder.finish(topology, gpus, self.warnings);
+        self.notes.into_iter().for_each(|note| mapping.note(note));
+        Ok(Saved { mapping, node, gpu_ids })
+    }
+}
+
+impl TaskRecord {
+    /// The places of the GPUs in the part of the node that was mapped.
+    fn restore_gpus(
+        &self,
+        node: &Topology,
+        mapped: &Topology,
+        kind: GpuId,
+    ) -> Restored<Vec<usize>> {
+        let mut places = Vec::with_capacity(self.gpu_places.len());
+        let mut names = Vec::with_capacity(self.gpu_places.len());
+        for place in &self.gpu_places {
+            let found = node.gpus().get(*place).and_then(|gpu| {
+                let in_part = mapped.gpus().iter().position(|other| other.is_same(gpu))?;
+                Some((gpu, in_part))
+            });
+            let Some((gpu, in_part)) = found else {
+                return Err(format!("has a GPU that the node has not: gpu_places {place}"));
+            };
+            names.push(gpu.id(kind).map_err(|error| error.to_string())?);
+            places.push(in_part);
+        }
+        if names != self.gpus {
+            return Err(format!(
+                "has gpus {:?}, but those of its gpu_places are {names:?}",
+                self.gpus
+            ));
+        }
+        Ok(places)
+    }
+}
+
+impl TopologyRecord {
+    fn of(topology: &Topology, origin: &str) -> Self {
+        let pci = |pci: Option<PciAddress>| pci.map(|pci| pci.to_string());
+        Self {
+            format: TOPOLOGY.into(),
+            version: VERSION,
+            origin: origin.strip_suffix(FROM_JSON).unwrap_or(origin).into(),
+            levels: topology
+                .levels()
+                .iter()
+                .map(|level| LevelRecord::of(topology, level))
+                .collect(),
+            numas: (topology.numas().iter())
+                .map(|numa| NumaRecord {
+                    os_index: numa.os_index,
+                    subtype: numa.subtype.clone(),
+                    memory: numa.bytes,
+                    cpus: numa.cpus.to_string(),
+                    object: numa.domain,
+                })
+                .collect(),
+            gpus: (topology.gpus().iter())
+                .map(|gpu| GpuRecord {
+                    index: gpu.index,
+                    vendor: gpu.vendor.name().into(),
+                    name: gpu.name(),
+                    os_name: gpu.os_name.clone(),
+                    model: gpu.model.clone(),
+                    uuid: gpu.uuid.clone(),
+                    pci: pci(gpu.pci),
+                    object: gpu.locality,
+                })
+                .collect(),
+            nics: (topology.nics().iter())
+                .map(|nic| NicRecord {
+                    name: nic.name.clone(),
+                    pci: pci(nic.pci),
+                    object: nic.locality,
+                })
+                .collect(),
+            hidden_cpus: topology.hidden_cpus().to_vec(),
+        }
+    }
+
+    fn restore(self) -> Restored<Discovered> {
+        let levels = self.levels.into_iter().map(LevelRecord::restore).collect::<Restored<_>>()?;
+        let numas = self.numas.into_iter().map(NumaRecord::restore).collect::<Restored<_>>()?;
+        let gpus = self.gpus.into_iter().map(GpuRecord::restore).collect::<Restored<_>>()?;
+        let nics = self.nics.into_iter().map(NicRecord::restore).collect::<Restored<_>>()?;
+        let topology = Topology::from_levels(levels, numas, gpus, nics, self.hidden_cpus)?;
+        Ok(Discovered::given(Arc::new(topology), self.origin + FROM_JSON))
+    }
+}
+
+/// What is said about the origin of a node that has been in JSON: "this machine" may be another.
+const FROM_JSON: &str = " (from JSON)";
+
+impl LevelRecord {
+    fn of(topology: &Topology, level: &crate::Level) -> Self {
+        let objects = &topology.objects()[level.objects.clone()];
+        let group = |group: Group| (group.depth, group.keep);
+        let has_groups = objects.iter().any(|object| object.group.is_some());
+        Self {
+            kind: level.kind.name().into(),
+            os_indexes: objects.iter().map(|object| object.os_index).collect(),
+            parents: objects.iter().map(|object| object.parent).collect(),
+            groups: has_groups
+                .then(|| objects.iter().map(|object| object.group.map(group)).collect()),
+        }
+    }
+
+    fn restore(self) -> Restored<Vec<LaidOut>> {
+        let kind = one_of(Kind::ALL, Kind::name, "kind of level", &self.kind)?;
+        let count = self.os_indexes.len();
+        let groups = self.groups.unwrap_or_else(|| vec![None; count]);
+        if self.parents.len() != count || groups.len() != count {
+            return Err(format!("its columns of {} differ in length", self.kind));
+        }
+        let rows = self.os_indexes.into_iter().zip(self.parents).zip(groups);
+        let object = |((os_index, parent), group): ((_, _), Option<(usize, bool)>)| LaidOut {
+            kind,
+            os_index,
+            parent,
+            group: group.map(|(depth, keep)| Group { depth, keep }),
+        };
+        Ok(rows.map(object).collect())
+    }
+}
+
+impl NumaRecord {
+    fn restore(self) -> Restored<NumaNode> {
+        let cpus = if self.cpus.is_empty() {
+            CpuSet::new()
+        } else {
+            CpuSet::parse(&self.cpus)
+                .map_err(|reason| format!("the CPU list of NUMA node {} {reason}", self.os_index))?
+        };
+        let Self { os_index, subtype, memory: bytes, object: domain, .. } = self;
+        Ok(NumaNode { os_index, subtype, bytes, cpus, domain })
+    }
+}
+
+impl GpuRecord {
+    fn restore(self) -> Restored<Gpu> {
+        Ok(Gpu {
+            index: self.index,
+            vendor: one_of(crate::Vendor::ALL, crate::Vendor::name, "vendor", &self.vendor)?,
+            os_name: self.os_name,
+            model: self.model,
+            uuid: self.uuid,
+            pci: pci_address(self.pci)?,
+            locality: self.object,
+        })
+    }
+}
+
+impl NicRecord {
+    fn restore(self) -> Restored<Nic> {
+        Ok(Nic { name: self.name, pci: pci_address(self.pci)?, locality: self.object })
+    }
+}
+
+fn pci_address(text: Option<String>) -> Restored<Option<PciAddress>> {
+    text.map(|text| text.parse()).transpose()
+}
+
+/// The value that has a name.
+fn one_of<T: Copy, const N: usize>(
+    all: [T; N],
+    name: fn(T) -> &'static str,
+    what: &str,
+    text: &str,
+) -> Restored<T> {
+    all.into_iter().find(|value| name(*value) == text).ok_or_else(|| {
+        let legal = all.map(name).join(", ");
+        format!("its {what} {text:?} is none of {legal}")
+    })
+}

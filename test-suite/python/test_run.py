@@ -1,0 +1,330 @@
+"""``mpibind run``: what the program finds, and that it is the program that runs, nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+import support
+from mpi_support import MPICH
+
+import mpibind
+
+SOURCE = support.ROOT / "test-suite" / "programs" / "threads.c"
+BIN = Path(sys.executable).parent
+MPIBIND = [sys.executable, "-m", "mpibind"]
+HOST = os.uname().nodename
+
+
+def compiled(test: unittest.TestCase, *compiler: object) -> Path:
+    """Compile the program that says where its threads are."""
+    folder = tempfile.TemporaryDirectory()
+    test.addCleanup(folder.cleanup)
+    program = Path(folder.name) / "threads"
+    command = [*compiler, "-O1", "-fopenmp", "-o", program, SOURCE]
+    subprocess.run([str(word) for word in command], check=True, timeout=120)
+    return program
+
+
+def threads_of(text: str) -> dict[int, list[list[int]]]:
+    """Read what the program printed: for each rank, the CPUs of each thread."""
+    found: dict[int, list[list[int]]] = {}
+    for line in text.splitlines():
+        rank, _, cpus = line.split()
+        found.setdefault(int(rank), []).append([int(cpu) for cpu in cpus.split(",")])
+    return found
+
+
+class Programs(unittest.TestCase):
+    """A compiled program with threads: each is on a CPU of its task, and no two on the same."""
+
+    def check(self, text: str, ntasks: int) -> None:
+        node = mpibind.Topology()
+        quota = mpibind._core.cpu_quota()
+        found = threads_of(text)
+        self.assertEqual(sorted(found), [*range(ntasks)])
+        for rank, task in enumerate(node.map(ntasks)):
+            threads = found[rank]
+            if quota is None:
+                self.assertEqual(len(threads), task.nthreads)
+            if len(threads) <= task.cpus.size:
+                self.assertEqual([len(cpus) for cpus in threads], [1] * len(threads), threads)
+                self.assertEqual(len({cpus[0] for cpus in threads}), len(threads), threads)
+            for cpus in threads:
+                self.assertLessEqual(set(cpus), {*task.cpus.tolist()})
+
+    def test_openmp_alone(self):
+        program = compiled(self, "cc")
+        self.check(support.printed("run", "--", program), 1)
+
+    def test_mpi_and_openmp(self):
+        program = compiled(self, BIN / "mpicc", "-DWITH_MPI")
+        for ntasks in (1, 2, 4):
+            with self.subTest(ntasks):
+                command = [BIN / "mpiexec", "-n", ntasks, BIN / "mpibind", "run", "--", program]
+                done = subprocess.run(
+                    [str(word) for word in command], capture_output=True, text=True, timeout=120
+                )
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                self.check(done.stdout, ntasks)
+
+    def test_options_reach_the_program(self):
+        program = compiled(self, "cc")
+        first = str(min(os.sched_getaffinity(0)))
+        text = support.printed("run", "--nthreads", 3, "--restrict", first, "--", program)
+        self.assertEqual(threads_of(text), {0: [[int(first)]] * 3})
+        text = support.printed("run", "--no-omp-affinity", "--nthreads", 2, "--", program)
+        self.assertEqual(threads_of(text), {0: [sorted(os.sched_getaffinity(0))] * 2})
+
+
+class Launchers(unittest.TestCase):
+    """The place comes from the launcher's variables, and each process works it out alone."""
+
+    MACHINE = support.ROOT / "test-suite" / "topologies" / "epyc-7763-nps4-8gpu.xml"
+
+    def variables(self, *words: object, **env: str) -> dict[str, str]:
+        """Return what a program finds that is started on the recorded machine.
+
+        Its CPUs are not here, so there is nothing to bind to.
+        """
+        first, *rest = self.started(*words, **env).stdout.splitlines()
+        return {"CPUs": first.removeprefix("CPUs "), **dict(line.split("=", 1) for line in rest)}
+
+    def started(self, *words: object, **env: str) -> subprocess.CompletedProcess[str]:
+        command = ["run", "--topology", str(self.MACHINE), *map(str, words), "--", "env"]
+        code = f"""
+            import sys
+            from mpibind import _core, cli
+            _core.bind = lambda cpus: print("CPUs", _core.id_list(cpus), flush=True)
+            sys.exit(cli.main({command}))
+            """
+        return subprocess.run(
+            [sys.executable, "-c", support.textwrap.dedent(code)],
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    def test_slurm_step(self):
+        found = self.variables(
+            SLURM_PROCID="11",
+            SLURM_STEP_ID="0",
+            SLURM_LOCALID="3",
+            SLURM_NODEID="1",
+            SLURM_STEP_TASKS_PER_NODE="8(x2)",
+            SLURM_STEP_NUM_TASKS="16",
+        )
+        self.assertEqual(found["CPUs"], "48-63")
+        self.assertEqual(found["ROCR_VISIBLE_DEVICES"], "0")
+        self.assertEqual(found["OMP_NUM_THREADS"], "16")
+        self.assertEqual(found["OMP_PLACES"], "threads")
+        self.assertEqual(found["OMP_PROC_BIND"], "spread")
+
+    def test_torchrun(self):
+        found = self.variables("--smt", 2, LOCAL_RANK="7", LOCAL_WORLD_SIZE="8")
+        self.assertEqual(found["CPUs"], "112-127,240-255")
+        self.assertEqual(found["OMP_NUM_THREADS"], "32")
+
+    def test_rank_that_the_user_knows(self):
+        found = self.variables("--local-rank", 2, "-n", 8)
+        self.assertEqual(found["CPUs"], "32-47")
+        # Flux does not always tell how many tasks a node has.
+        flux = {"FLUX_TASK_LOCAL_ID": "1", "FLUX_JOB_SIZE": "9", "FLUX_JOB_NNODES": "2"}
+        self.assertEqual(self.variables("-n", 8, **flux)["CPUs"], "16-31")
+
+    def test_variables_that_are_left_alone(self):
+        found = self.variables("--no-omp-affinity", "--visible", "off")
+        for name in ("OMP_PLACES", "OMP_PROC_BIND", "ROCR_VISIBLE_DEVICES"):
+            self.assertNotIn(name, found)
+
+    def test_one_task_of_a_node_warns(self):
+        for rank, count in (("0", 1), ("1", 0)):
+            env = {"LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": "2"}
+            told = self.started("--smt", 1, **env).stderr.splitlines()
+            self.assertEqual(len(told), count, told)
+            for line in told:
+                self.assertTrue(line.startswith(f"mpibind run: {HOST}: warning: smt=1 "), line)
+
+    def test_mpiexec(self):
+        command = MPICH.command(2, "-m", "mpibind", "run", "-v", "--", "true")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        self.assertEqual(done.stdout, "")
+        lines = sorted(done.stderr.splitlines())
+        for rank, line in enumerate(lines):
+            self.assertTrue(line.startswith(f"{HOST} task {rank}/2: lrank {rank}/2 nths "), line)
+        self.assertEqual(len(lines), 2)
+
+
+class SameProcess(unittest.TestCase):
+    """What a program can tell: nothing but the binding and the variables."""
+
+    def test_pid(self):
+        with subprocess.Popen(
+            [*MPIBIND, "run", "--", "sh", "-c", "echo $$"], stdout=subprocess.PIPE, text=True
+        ) as process:
+            told = process.communicate(timeout=60)[0]
+        self.assertEqual(int(told), process.pid)
+
+    def test_exit_status(self):
+        for status in (0, 1, 2, 77, 255):
+            done = support.command("run", "--", "sh", "-c", f"exit {status}")
+            self.assertEqual((done.returncode, done.stderr), (status, ""))
+
+    def test_death_by_signal(self):
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGPIPE):
+            done = support.command("run", "--", "sh", "-c", f"kill -{int(number)} $$")
+            self.assertEqual(done.returncode, -number)
+
+    def test_signals_from_outside(self):
+        script = "trap 'echo caught; exit 5' USR1; echo ready; while :; do sleep 0.05; done"
+        with subprocess.Popen(
+            [*MPIBIND, "run", "--", "sh", "-c", script], stdout=subprocess.PIPE, text=True
+        ) as process:
+            self.assertEqual(process.stdout.readline(), "ready\n")
+            process.send_signal(signal.SIGUSR1)
+            self.assertEqual(process.communicate(timeout=60)[0], "caught\n")
+        self.assertEqual(process.returncode, 5)
+
+    def test_signals_that_are_ignored(self):
+        """Python ignores some for itself; the program must not inherit that."""
+        grep = ["grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status"]
+        for before in ([], ["nohup"]):
+            direct = subprocess.run(
+                [*before, *grep], capture_output=True, text=True, check=True, preexec_fn=default
+            )
+            ours = subprocess.run(
+                [*before, *MPIBIND, "run", "--", *grep],
+                capture_output=True,
+                text=True,
+                check=True,
+                preexec_fn=default,
+            )
+            self.assertEqual(ours.stdout, direct.stdout)
+
+    def test_variables(self):
+        """Also in the locale C, in which Python sets one of its own."""
+        base = {"PATH": os.environ["PATH"], "PYTHONPATH": str(support.ROOT), "ODD": "a\nb"}
+        for more in ({}, {"LC_CTYPE": "C.UTF-8"}, {"LANG": "C"}, {"LC_ALL": "C"}):
+            env = {**base, **more}
+            with self.subTest(more):
+                direct = variables(["env", "-0"], env)
+                ours = variables([*MPIBIND, "run", "--", "env", "-0"], env)
+                added = {name for name in ours if direct.get(name) != ours[name]}
+                self.assertEqual(added, {"OMP_NUM_THREADS", "OMP_PLACES", "OMP_PROC_BIND"})
+                self.assertEqual(direct.keys() - ours.keys(), set())
+
+    def test_off(self):
+        first = min(os.sched_getaffinity(0))
+        code = (
+            f"import os; os.sched_setaffinity(0, {{{first}}}); os.environ.update(MPIBIND='off'); "
+            f"os.execvp({sys.executable!r}, {[*MPIBIND, 'run', '--', 'sh', '-c']} + "
+            "['grep Cpus_allowed_list /proc/self/status; env | grep -c OMP_'])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        self.assertEqual(done.stdout.split(), ["Cpus_allowed_list:", str(first), "0"])
+        # Not even what a launcher says wrong matters then.
+        env = {"MPIBIND": "off", "LOCAL_RANK": "x", "LOCAL_WORLD_SIZE": "0"}
+        self.assertEqual(support.printed("run", "echo", "a", env=env), "a\n")
+
+    def test_standard_streams(self):
+        done = support.command("run", "--", "cat", stdin=None, input="a line\n")
+        self.assertEqual(done.stdout, "a line\n")
+
+    def test_words_that_look_like_options(self):
+        show = ["printf", "[%s]"]
+        for words in (["-n", "4"], ["--", "-x"], ["--help"], ["--smt=9", ""]):
+            expected = "".join(f"[{word}]" for word in words)
+            self.assertEqual(support.printed("run", "--", *show, *words), expected)
+            self.assertEqual(support.printed("run", *show, *words), expected)
+            self.assertEqual(support.printed("run", "--nthreads", "1", *show, *words), expected)
+
+    def test_memory_policy(self):
+        code = "from mpibind import _core; print(_core.memory_policy())"
+        done = support.command("run", "--membind", "preferred", "--", sys.executable, "-c", code)
+        if "memory is not" in done.stderr:
+            self.skipTest(f"no memory policy can be set here: {done.stderr}")
+        self.assertNotEqual(done.stdout.strip(), "default")
+
+
+class Errors(unittest.TestCase):
+    def check(self, status: int, words: list[str], *command: object, **env: str) -> None:
+        done = support.command("run", *command, env=env)
+        self.assertEqual((done.returncode, done.stdout), (status, ""), done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        for word in ["mpibind run: error: ", *words]:
+            self.assertIn(word, done.stderr)
+
+    def test_tasks_without_launcher(self):
+        right = "type: mpiexec -n 4 mpibind run --smt 1 -- ./app 'a b'"
+        for number in (["-n", 4], ["-n4"], ["--ntasks=4"], ["--ntasks", "4"]):
+            self.check(2, ["-n 4", right], *number, "--smt", 1, "--", "./app", "a b")
+            self.check(2, [right], "--smt", 1, *number, "./app", "a b")
+        self.check(2, ["type: srun -n 4 mpibind run -- a"], "-n", 4, "a", SLURM_JOB_ID="1")
+        self.check(2, ["type: flux run -n 4 mpibind run -- a"], "-n", 4, "a", FLUX_URI="local:")
+        self.assertEqual(support.printed("run", "-n", 1, "--", "echo", "a"), "a\n")
+
+    def test_tasks_that_the_launcher_did_not_start(self):
+        env = {"MPI_LOCALRANKID": "0", "MPI_LOCALNRANKS": "2"}
+        self.check(2, ["-n 4", "MPICH", "started 2"], "-n", 4, "--", "true", **env)
+        self.assertEqual(support.printed("run", "-n", 2, "echo", "a", env=env), "a\n")
+
+    def test_launcher_that_says_wrong(self):
+        self.check(1, ["LOCAL_RANK=4"], "true", LOCAL_RANK="4", LOCAL_WORLD_SIZE="4")
+        self.check(1, ["LOCAL_RANK='x'"], "true", LOCAL_RANK="x", LOCAL_WORLD_SIZE="4")
+        self.check(2, ["local_rank=4"], "--local-rank", 4, "-n", 4, "true")
+        self.check(1, ["cannot be told"], "--local-rank", 0, "true")
+
+    def test_no_program(self):
+        self.check(2, ["which program"])
+        self.check(2, ["which program"], "--")
+        self.check(127, ["'nosuch'", "PATH"], "nosuch")
+        self.check(127, ["'./nosuch'", "no such file"], "--", "./nosuch")
+        self.check(2, ["which program"], "--", "")
+        self.check(127, ["Not a directory"], "README.md/a")
+        self.check(126, ["chmod +x"], "./README.md")
+        self.check(126, ["it is a folder"], "./docs")
+
+    def test_file_that_is_no_program(self):
+        with tempfile.TemporaryDirectory() as folder:
+            script = Path(folder) / "script"
+            script.write_text("echo a\n")
+            script.chmod(0o755)
+            self.check(126, ["Exec format error", "#!/bin/sh"], script)
+            script.write_text("#!/nosuch\n")
+            self.check(127, ["its interpreter is missing"], script)
+
+    def test_values(self):
+        self.check(2, ["smt=999 is not legal"], "--smt", 999, "true")
+        self.check(2, ["respect", "own", "cgroup"], "--respect", "own", "true")
+        self.check(2, ["membind"], "--membind", "x", "true")
+        self.check(2, ["from MPIBIND='smt:999'"], "true", MPIBIND="smt:999")
+        self.check(1, ["/nosuch.xml"], "--topology", "/nosuch.xml", "true")
+        self.check(2, ["--smtt", "--smt?"], "--smtt", 1, "--", "true")
+
+    def test_cpus_that_are_not_here(self):
+        machine = support.ROOT / "test-suite" / "topologies" / "epyc-7763-nps4-8gpu.xml"
+        if os.cpu_count() >= 256:
+            self.skipTest("this machine has them")
+        self.check(1, ["CPUs"], "--topology", machine, "true")
+
+
+def default() -> None:
+    """Give the signals back that this Python ignores, before another program starts."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+
+
+def variables(command: list[str], env: dict[str, str]) -> dict[str, str]:
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    pairs = (entry.partition("=") for entry in done.stdout.split("\0") if entry)
+    return {name: value for name, _, value in pairs}
+
+
+if __name__ == "__main__":
+    support.main()
