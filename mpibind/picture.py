@@ -570,7 +570,7 @@ def _stylesheet() -> str:
 
     return (
         ".mpibind-node text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}"
-        ".mpibind-node :is(.n,.m,.i){text-anchor:middle}"
+        ".mpibind-node .n,.mpibind-node .m,.mpibind-node .i{text-anchor:middle}"
         ".mpibind-node .n{font-size:11px;font-weight:700}"
         ".mpibind-node .m{font-size:8px;font-weight:700}.mpibind-node .i{font-size:8.5px}"
         ".mpibind-node .on{fill:#1f2328}.mpibind-node .plate{fill:#fff;fill-opacity:.72}"
