@@ -27,13 +27,13 @@ def compare(first: Mapping, second: Mapping) -> Comparison:
     Returns
     -------
     Comparison
-        Printed, it says it in words.
+        At a prompt or printed, it says it in words.
 
     Examples
     --------
     >>> import mpibind
     >>> node = mpibind.Topology.from_synthetic("package:2 [numa] core:4 pu:2", gpus=[1, 1])
-    >>> print(mpibind.compare(node.map(2), node.map(2, smt=2)))
+    >>> mpibind.compare(node.map(2), node.map(2, smt=2))
     task 0: nths 4 -> 8, cpus +1,3,5,7
     task 1: nths 4 -> 8, cpus +9,11,13,15
     in all: CPUs in use 8 -> 16, threads 8 -> 16
@@ -163,8 +163,7 @@ class Comparison:
             parts.append(f"gpus {','.join(old) or 'none'} -> {','.join(new) or 'none'}")
         return f"task {task}: {', '.join(parts)}"
 
-    def __repr__(self) -> str:
-        return f"<Comparison: {self.tasks.size} of {self._ntasks} tasks differ>"
+    __repr__ = __str__  # who asks for a comparison wants to see it
 
 
 def _totals(mapping: Mapping) -> list[tuple[str, int]]:

@@ -24,9 +24,10 @@ class Task(NamedTuple):
     gpus: tuple[str, ...]
 
     def __eq__(self, other: object) -> bool:
-        # A tuple would ask an array whether it is true, which numpy refuses to say.
+        # A tuple would ask an array whether it is true, which numpy refuses to say; so would a
+        # plain tuple, if it were left to that.
         if not isinstance(other, Task):
-            return NotImplemented
+            return False
         return self[1:] == other[1:] and self.cpus.tolist() == other.cpus.tolist()
 
     def __ne__(self, other: object) -> bool:

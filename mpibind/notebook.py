@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from mpibind import _core, picture
@@ -84,10 +85,13 @@ def _html(svg: str, *tables: str) -> str:
     return f'<div class="mpibind">{svg}{STYLE}{"".join(tables)}</div>'
 
 
-def _table(header: Sequence[str], rows: Sequence[Iterable[object]]) -> str:
-    """Make a table; none without rows. The first column names the row."""
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Make a table, of what is known; none without rows. The first column names the row."""
     if not rows:
         return ""
+    known = [any(cells[place] not in (None, "") for cells in rows) for place in range(len(rows[0]))]
+    header = [*compress(header, known)]
+    rows = [[*compress(cells, known)] for cells in rows]
 
     def line(cells: Iterable[object], first: str, others: str) -> str:
         tags = [first, *[others] * 20]

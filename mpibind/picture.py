@@ -208,10 +208,10 @@ def _wrap(pieces: Sequence[Piece], width: int, gap: int) -> list[list[Piece]]:
 
 
 def framed(piece: Piece, shade: str, pad: int, corner: int, tip: str = "") -> Piece:
-    """Put a frame around a piece."""
+    """Put a frame around a piece; `tip` is a word of ours, and needs no escape."""
     width, height = piece.width + 2 * pad, piece.height + 2 * pad
     box = f'<rect class="{shade} line" width="{width}" height="{height}" rx="{corner}"/>'
-    title = f"<title>{escape(tip)}</title>" if tip else ""
+    title = f"<title>{tip}</title>" if tip else ""
     return Piece(width, height, f"{title}{box}{_at(pad, pad, piece)}")
 
 
@@ -570,7 +570,7 @@ def _stylesheet() -> str:
 
     return (
         ".mpibind-node text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}"
-        ".mpibind-node :is(.n,.m,.i){text-anchor:middle}"
+        ".mpibind-node .n,.mpibind-node .m,.mpibind-node .i{text-anchor:middle}"
         ".mpibind-node .n{font-size:11px;font-weight:700}"
         ".mpibind-node .m{font-size:8px;font-weight:700}.mpibind-node .i{font-size:8.5px}"
         ".mpibind-node .on{fill:#1f2328}.mpibind-node .plate{fill:#fff;fill-opacity:.72}"

@@ -41,10 +41,16 @@ class Arrays(unittest.TestCase):
                 array[0] = 1
         for matrix in [m.cpu_matrix, m.numa_matrix, m.gpu_matrix]:
             self.assertEqual((matrix.dtype, matrix.ndim), (np.dtype(np.bool_), 2))
+            with self.assertRaises(ValueError):
+                matrix[0, 0] = True
 
     def test_sequence(self):
         m = mpibind.Topology.from_synthetic("numa:2 core:4 pu:1").map(4)
         self.assertEqual((len(m), m[-1].cpus.tolist()), (4, [6, 7]))
+        self.assertEqual([task.cpus.tolist() for task in m[1:3]], [[2, 3], [4, 5]])
+        self.assertEqual(m[::-1], [*reversed(m)])
+        self.assertIn(m[2], m)
+        self.assertNotIn(m[2]._replace(nthreads=7), m)
         for bad in (4, -5):
             with self.assertRaisesRegex(IndexError, f"no task {bad}; it must be 0 to 3"):
                 m[bad]
@@ -59,6 +65,14 @@ class Arrays(unittest.TestCase):
         self.assertNotEqual(node().map(4), node().map(3))
         self.assertNotEqual(node().map(4), node([1, 0]).map(4))
         self.assertNotEqual(node().map(4), "text")
+        first, second = node().map(4), node().map(4)
+        self.assertEqual(first[1], second[1])
+        self.assertFalse(first[1] != second[1])
+        self.assertNotEqual(first[1], second[2])
+        self.assertNotEqual(first[1], tuple(second[2]))
+        self.assertEqual(node(), node())
+        self.assertNotEqual(node(), node([1, 0]))
+        self.assertNotEqual(node(), "text")
 
     def test_shared_cpus_show_in_the_sum_over_tasks(self):
         m = mpibind.Topology.from_synthetic("core:2 pu:1").map(3)

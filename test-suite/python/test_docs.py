@@ -61,7 +61,7 @@ class Pages(unittest.TestCase):
             for program in blocks(page, "python"):
                 if ">>>" not in program:
                     with self.subTest(page.name, program=program):
-                        support.run(program)
+                        support.run(program, env=environment())
 
     def test_commands(self):
         for page in PAGES:

@@ -44,7 +44,10 @@ class RoundTrips(unittest.TestCase):
     def test_every_machine(self):
         for machine in support.MACHINES:
             with self.subTest(machine=machine.stem):
-                self.check(mpibind.Topology.from_xml(machine).map(5, greedy=False))
+                node = mpibind.Topology.from_xml(machine)
+                has_uuids = all(gpu.uuid for gpu in node.gpus)
+                kind = "uuid" if has_uuids else "name"
+                self.check(node.map(5, greedy=False, gpu_ids=kind))
 
     def check(self, m: mpibind.Mapping) -> None:
         text = m.to_json()
@@ -152,6 +155,13 @@ class Refused(unittest.TestCase):
         for read in (mpibind.Topology.from_json, mpibind.Mapping.from_json):
             with self.assertRaisesRegex(OSError, "/nowhere/file"):
                 read(Path("/nowhere/file"))
+
+    def test_json_where_xml_is_expected(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "node.json")
+            mpibind.Topology.from_synthetic("core:2 pu:1").to_json(path)
+            with self.assertRaisesRegex(mpibind.TopologyError, "looks like JSON.*from_json"):
+                mpibind.Topology.from_xml(path)
 
     def test_xml_of_what_hwloc_has_not_seen(self):
         node = mpibind.Topology.from_synthetic("numa:2 core:2 pu:1", gpus=[1])

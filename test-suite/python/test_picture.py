@@ -223,7 +223,8 @@ class Pictures(unittest.TestCase):
             text = path.read_text().replace("Tesla P100", "Tesla &lt;b&gt;&amp;")
             path.write_text(text.replace('name="hfi1_0"', 'name="&lt;hfi&gt;"'))
             node = mpibind.Topology.from_xml(path)
-        for shown in (node.to_svg(), node.map(4).to_svg(), node.map(4)._repr_html_()):
+        m = node.map(4)
+        for shown in (node.to_svg(), m.to_svg(), node._repr_html_(), m._repr_html_()):
             self.assertNotRegex(shown, "<(script|b|hfi)>")
             self.assertIn("&lt;hfi&gt;", shown)
             self.assertIn("&lt;b&gt;&amp;", shown)

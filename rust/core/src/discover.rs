@@ -243,6 +243,13 @@ fn plain(error: &std::io::Error) -> String {
 /// versions say so on the terminal, and not what is wrong.
 fn check_xml(text: &str) -> std::result::Result<(), String> {
     let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    if text.trim_start().starts_with('{') {
+        return Err(
+            "it looks like JSON, not like hwloc's XML; what mpibind wrote as JSON is read \
+                    with Topology.from_json()"
+                .into(),
+        );
+    }
     let document = roxmltree::Document::parse_with_options(text, options).map_err(|error| {
         format!("it is not well-formed XML ({error}); it may be cut off or not be XML at all")
     })?;

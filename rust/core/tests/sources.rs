@@ -264,7 +264,7 @@ fn bad_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
         ("without-end", good.trim_end().trim_end_matches("</topology>").into(), "cut off"),
         ("trailing", (good.clone() + "<topology/>").into(), "not well-formed"),
         ("text", b"Machine (16GB total)\n  Package L#0\n".to_vec(), "not be XML at all"),
-        ("json", br#"{"type": "Machine"}"#.to_vec(), "not be XML at all"),
+        ("json", br#"{"type": "Machine"}"#.to_vec(), "looks like JSON"),
         ("svg", b"<svg xmlns=\"http://www.w3.org/2000/svg\"><rect/></svg>".to_vec(), "<svg>"),
         ("hollow", b"<topology version=\"2.0\"/>".to_vec(), "without objects"),
         ("version-9", good.replacen("version=\"2.0\"", "version=\"9.0\"", 1).into(), "refuses"),
