@@ -65,7 +65,11 @@ OPEN_MPI = Mpi(
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
     },
 )
-INTEL_MPI = Mpi(support.ROOT / ".venv-intelmpi" / "bin", {})
+INTEL_MPI = Mpi(
+    support.ROOT / ".venv-intelmpi" / "bin",
+    # With the provider that it finds itself, MPI_Init crashes at times where nodes are namespaces.
+    {"FI_PROVIDER": "tcp"},
+)
 
 
 def output(command: list[str], env: dict[str, str], timeout: float = 120) -> str:
