@@ -93,6 +93,16 @@ class Precedence(unittest.TestCase):
             with variables(MPIBIND_RESTRICT=str(path)):
                 self.assertRaisesRegex(InvalidParameterError, "MPIBIND_RESTRICT=", resolve)
 
+    def test_a_wrong_file_is_not_printed_whole(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "ids"
+            path.write_text("name:secret:1:1\n" * 100)
+            with variables(MPIBIND_RESTRICT=str(path)):
+                with self.assertRaises(InvalidParameterError) as caught:
+                    resolve()
+                self.assertLess(len(str(caught.exception)), 400)
+                self.assertIn(str(path), str(caught.exception))
+
     def test_errors_name_the_variable(self):
         for name, value in (("MPIBIND_RESTRICT", "/nosuch"), ("MPIBIND_RESTRICT", "3-1")):
             with variables(**{name: value}):

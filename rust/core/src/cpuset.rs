@@ -47,7 +47,7 @@ impl CpuSet {
     pub fn parse_parameter(parameter: &'static str, text: &str) -> Result<Self, Error> {
         Self::parse(text).map_err(|reason| {
             let legal = format!("the list {reason}; write ids and ranges such as \"0-3,8\"");
-            Error::parameter(parameter, format!("{text:?}"), legal)
+            Error::parameter(parameter, quoted(text), legal)
         })
     }
 
@@ -107,10 +107,12 @@ fn parse_item(item: &str) -> Result<RangeInclusive<u32>, String> {
         // `parse` alone would take "+3", which no other tool does.
         match text.trim() {
             digits if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse::<u32>().map_err(|_| format!("has an id that is too large: {digits}"))
+                digits
+                    .parse::<u32>()
+                    .map_err(|_| format!("has an id that is too large: {}", quoted(digits)))
             }
-            "" => Err(format!("has an item without a number: {item:?}")),
-            other => Err(format!("has something that is not an id: {other:?}")),
+            "" => Err(format!("has an item without a number: {}", quoted(item))),
+            other => Err(format!("has something that is not an id: {}", quoted(other))),
         }
     };
     match item.split_once('-') {
@@ -122,6 +124,15 @@ fn parse_item(item: &str) -> Result<RangeInclusive<u32>, String> {
             }
             Ok(first..=last)
         }
+    }
+}
+
+/// The text between quotes, or its beginning: a wrong file can be as long as it likes.
+fn quoted(text: &str) -> String {
+    const MOST: usize = 40;
+    match text.char_indices().nth(MOST) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}...", &text[..end]),
     }
 }
 
@@ -203,6 +214,13 @@ mod tests {
             let message = CpuSet::parse(text).unwrap_err();
             assert!(message.contains(words), "{text:?} gave {message:?}");
         }
+    }
+
+    #[test]
+    fn long_texts_are_shown_by_their_beginning() {
+        let message = CpuSet::parse_parameter("restrict_ids", &"é/x:".repeat(900)).unwrap_err();
+        assert!(message.to_string().contains("é/x:\"...; "), "{message}");
+        assert!(message.to_string().len() < 300, "{message}");
     }
 
     #[test]
