@@ -45,7 +45,16 @@ if TYPE_CHECKING:
     )
     from mpibind.mapping import Mapping, Task
     from mpibind.reporting import report
-    from mpibind.topology import Gpu, Nic, NumaNode, Topology
+    from mpibind.topology import (
+        Devices,
+        Gpu,
+        Gpus,
+        Nic,
+        NumaNode,
+        Topology,
+        Uncounted,
+        devices,
+    )
 
 __all__ = [
     "MPIBIND_ID_NAME",
@@ -59,7 +68,9 @@ __all__ = [
     "Binding",
     "Comparison",
     "DeviceError",
+    "Devices",
     "Gpu",
+    "Gpus",
     "InvalidParameterError",
     "LauncherError",
     "Mapping",
@@ -70,9 +81,11 @@ __all__ = [
     "Task",
     "Topology",
     "TopologyError",
+    "Uncounted",
     "__version__",
     "bind",
     "compare",
+    "devices",
     "report",
     "topology_set_xml",
 ]
@@ -82,7 +95,16 @@ _MODULES = {
     "binding": ("Binding", "bind"),
     "comparison": ("Comparison", "compare"),
     "mapping": ("Mapping", "Task"),
-    "topology": ("Gpu", "Nic", "NumaNode", "Topology"),
+    "topology": (
+        "Devices",
+        "Gpu",
+        "Gpus",
+        "Nic",
+        "NumaNode",
+        "Topology",
+        "Uncounted",
+        "devices",
+    ),
     "reporting": ("report",),
     "handle": ("MpibindHandle", "topology_set_xml"),
 }

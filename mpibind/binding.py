@@ -6,7 +6,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
-from mpibind import _core
+from mpibind import _core, given
 from mpibind.errors import AffinityError, InvalidParameterError, LauncherError
 from mpibind.settings import Settings, naming_source, resolve
 from mpibind.topology import load
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from mpibind.launcher import Place
     from mpibind.mapping import Mapping
     from mpibind.topology import Topology
-
-_set_here: dict[str, str] = {}
-"""Visible-devices variables that this process has set itself, with the values."""
 
 
 def bind(
@@ -125,7 +122,7 @@ def bind_at(here: Place, settings: Settings) -> Binding:
             error.parameter, error.value, error.legal = "respect", "'affinity'", "'cgroup'"
             raise error
         masks = _core.current_cpus()
-    mapping, parts = map_node(settings, here.local_size, masks)
+    mapping, parts = map_node(settings, here.local_size, masks, [given.view()])
     binding = Binding(parts[here.local_rank], here, settings, mapping)
     binding._bind_process()
     binding._set_environment()
@@ -145,17 +142,18 @@ class Part(NamedTuple):
 
 
 def map_node(
-    settings: Settings, ntasks: int, masks: Iterable[int] | None
+    settings: Settings, ntasks: int, masks: Iterable[int] | None, views: list[given.View]
 ) -> tuple[Mapping | None, list[Part | None]]:
     """Map the tasks of this node, and cut the mapping into their parts.
 
-    With ``MPIBIND=off`` there is neither.
+    With ``MPIBIND=off`` there is neither. There is one view for all tasks, or one of each.
     """
     if settings.request is None:
         return None, [None] * ntasks
     from mpibind.mapping import Mapping
 
-    core = map_core(load(settings.topology), settings, ntasks, masks)
+    node = load(settings.topology, given.opened(views))
+    core = map_core(node, settings, ntasks, masks, views)
     mapping = Mapping(core, settings.gpu_ids)
     notes = tuple(core.notes)
     parts: list[Part | None] = [
@@ -179,14 +177,21 @@ def map_node(
 
 
 def map_core(
-    node: Topology, settings: Settings, ntasks: int, masks: Iterable[int] | None
+    node: Topology,
+    settings: Settings,
+    ntasks: int,
+    masks: Iterable[int] | None,
+    views: list[given.View],
 ) -> _core.Mapping:
     """Map the tasks of a node within what the system grants them."""
     assert settings.request is not None, "MPIBIND=off leaves nothing to map"
-    # Whoever only looks at another machine does not want this one's limits.
+    # Whoever only looks at another machine does not want this one's limits, nor its GPUs.
     quota = _core.cpu_quota() if settings.apply or node._core.is_live else None
+    if not (settings.apply or settings.env or node._core.is_live):
+        views = []
     try:
-        return node._core.map(settings.request.for_node(ntasks, masks, quota))
+        request = settings.request.for_node(ntasks, masks, quota)
+        return node._core.map(given.requested(request, views))
     except InvalidParameterError as error:
         raise naming_source(error, settings.sources) from None
 
@@ -352,28 +357,12 @@ class Binding:
 
         said_before = os.environ.get("OMP_NUM_THREADS")
         for name, value in self._part.env.items():
-            self._set_variable(name, value)
+            self._replaced[name] = given.set_variable(name, value)
+            self.env[name] = value
         self._warnings.append(runtimes.gpu_warning(self.env))
         if "OMP_NUM_THREADS" in self.env:
             self._saved_pools, warning = runtimes.resize_pools(self.nthreads, said_before)
             self._warnings.append(warning)
-
-    def _set_variable(self, name: str, value: str) -> None:
-        """Set a variable, unless it is one for GPUs that somebody else has set.
-
-        A scheduler that gave the job, or this task, some of the node's GPUs says so there.
-        """
-        old = os.environ.get(name)
-        if name in _core.VISIBLE_DEVICES:
-            if old is not None and old != _set_here.get(name):
-                self._warnings.append(
-                    f"{name}={old!r} was set before and stays; mpibind would set {value!r}"
-                )
-                return
-            _set_here[name] = value
-        os.environ[name] = value
-        self._replaced[name] = old
-        self.env[name] = value
 
     def _lines(self, verbose: int) -> list[str]:
         """What is printed for this process."""

@@ -364,10 +364,10 @@ def _map(words: Sequence[str]) -> int:
 
 
 def _show_mapping(options: argparse.Namespace, settings: Settings) -> int:
-    from mpibind import text
+    from mpibind import given, text
     from mpibind.binding import map_node
 
-    mapping, parts = map_node(settings, options.ntasks, None)
+    mapping, parts = map_node(settings, options.ntasks, None, [given.view()])
     assert mapping is not None, "only with MPIBIND=off there is none"
     if options.svg is not None:
         _deliver(mapping.to_svg(), options.svg)

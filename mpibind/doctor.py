@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mpibind import _core, text
+from mpibind import _core, given, text
 from mpibind.binding import map_core
 from mpibind.errors import LauncherError, MpibindError
 from mpibind.launcher import Place, place, started_by
@@ -164,20 +164,11 @@ def _facts(seen: Situation) -> Iterator[tuple[str, str]]:
         return
     for gpu in seen.node.gpus:
         known = " ".join(part for part in (gpu.vendor, gpu.model) if part)
-        yield "GPU", f"{gpu.index}: {known}, {gpu.pci or 'no PCI address'}, {_origin(gpu.name)}"
+        yield "GPU", f"{gpu.index}: {known}, {gpu.pci or 'no PCI address'}, found by {gpu.found}"
     for nic in seen.node.nics:
         yield "NIC", f"{nic.name}, {nic.pci or 'no PCI address'}"
     if not seen.node.gpus:
         yield "GPU", "none found"
-
-
-def _origin(name: str) -> str:
-    """Tell how a GPU was found: its name is that of hwloc's plug-in, if one knows it."""
-    plugins = {"nvml": "NVML", "rsmi": "ROCm SMI", "ze": "Level Zero", "cuda": "CUDA"}
-    for start, library in plugins.items():
-        if name.startswith(start):
-            return f"found by hwloc's plug-in for {library} ({name})"
-    return "found on the PCI bus"
 
 
 def _versions() -> Iterator[str]:
@@ -314,16 +305,6 @@ def _mask(seen: Situation) -> Iterator[Finding]:
 def _gpu_variables(seen: Situation) -> Iterator[Finding]:
     if isinstance(seen.node, MpibindError):
         return
-    vendors = {gpu.vendor for gpu in seen.node.gpus}
-    above = [n for n in ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES") if n in os.environ]
-    if above and ("AMD" in vendors or "ROCR_VISIBLE_DEVICES" in os.environ):
-        yield Finding(
-            "problem",
-            "gpu-variables-compose",
-            f"{' and '.join(above)} numbers AMD GPUs within what ROCR_VISIBLE_DEVICES shows, which "
-            "mpibind sets: together they may leave a task no GPU",
-            f"unset {' '.join(above)}; ROCR_VISIBLE_DEVICES alone says which GPUs a job has",
-        )
     order = os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if order != "PCI_BUS_ID":
         yield Finding(
@@ -332,23 +313,43 @@ def _gpu_variables(seen: Situation) -> Iterator[Finding]:
             f"CUDA_DEVICE_ORDER={order!r} numbers GPUs otherwise than nvidia-smi and mpibind",
             "unset CUDA_DEVICE_ORDER or make it PCI_BUS_ID",
         )
-    for vendor, name in zip(("NVIDIA", "AMD", "Intel"), _core.VISIBLE_DEVICES, strict=False):
-        value = os.environ.get(name)
-        if value is None or vendor not in vendors:
-            continue
-        shown = _core.visible_gpus(seen.node._core, [(name, value)]) or []
-        gpus = seen.node.gpus
+    variables = [(name, os.environ[name]) for name in _core.VIEW_VARIABLES if name in os.environ]
+    shown = _core.visible_gpus(seen.node._core, variables)
+    if shown is None:
+        return
+    gpus = seen.node.gpus
+    vendors = [gpu.vendor for gpu in gpus]
+    for vendor, names in _SHOWING.items():
+        if vendor == "AMD" and "NVIDIA" in vendors:
+            # There the variable of CUDA is NVIDIA's.
+            names = names[:-1]
+        told = [(name, value) for name, value in variables if name in names]
         left = [str(gpus[place].index) for place in shown if gpus[place].vendor == vendor]
-        if value and not left:
-            words = f"{name}={value!r} names no GPU of this node, and so shows none"
-            yield Finding("problem", "gpu-variable-shows-none", words, f"unset {name}")
+        if len(left) == vendors.count(vendor):
+            continue
+        words = " and ".join(f"{name}={value!r}" for name, value in told)
+        unset = f"unset {' '.join(name for name, _ in told)}"
+        show = "shows" if len(told) == 1 else "show"
+        if not left and all(value for _, value in told):
+            name = "names" if len(told) == 1 else "together name"
+            words = f"{words} {name} no GPU of this node, and so {show} none"
+            yield Finding("problem", "gpu-variable-shows-none", words, unset)
         else:
             yield Finding(
                 "note",
                 "gpu-variable-set",
-                f"{name}={value!r} shows GPUs {','.join(left) or 'none'} only",
-                f"mpibind leaves it so; unset {name} if no scheduler has set it",
+                f"{words} {show} GPUs {','.join(left) or 'none'} only",
+                f"mpibind maps these only; {unset} if no scheduler has set it",
             )
+
+
+_SHOWING = {
+    "NVIDIA": ("CUDA_VISIBLE_DEVICES",),
+    "AMD": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+    "Intel": ("ZE_AFFINITY_MASK",),
+    "unknown": ("VISIBLE_DEVICES",),
+}
+"""The variables in which the runtimes of each vendor look for the GPUs that they show."""
 
 
 def _pci(seen: Situation) -> Iterator[Finding]:
@@ -457,7 +458,7 @@ def _settings(seen: Situation) -> Iterator[Finding]:
     elif not isinstance(seen.node, MpibindError):
         ntasks = seen.here.local_size if seen.here else 1
         try:
-            map_core(load(seen.node), seen.settings, ntasks, None)
+            map_core(load(seen.node), seen.settings, ntasks, None, [given.view()])
         except MpibindError as error:
             words = f"mapping {text.count(ntasks, 'task')} to this node fails: {error}"
             advice = "correct it or unset it: every bind() fails like this"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from mpibind import _core, text
+from mpibind import _core, given, text
 from mpibind.errors import MpibindError, illegal
 from mpibind.topology import load
 
@@ -254,7 +254,10 @@ class MpibindHandle:
         if self._open().ntasks is None:
             advice = "set it before calling mpibind(), such as MpibindHandle(ntasks=4)"
             raise illegal("ntasks", None, advice)
-        mapping = load(self._topology_file)._core.map(self._request)
+        node = load(self._topology_file)._core
+        # On this machine a job may have but some of the GPUs.
+        views = [given.view()] if node.is_live else []
+        mapping = node.map(given.requested(self._request, views))
         _check_gpu_ids(mapping, self._gpu_ids)
         self._forget()
         self._mapping = mapping

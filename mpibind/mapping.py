@@ -74,6 +74,11 @@ class Mapping:
         return list(self._gpus)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user may want to know: limits that were heeded, and what was odd."""
+        return tuple(self._core.notes)
+
+    @property
     def cpu_ids(self) -> NDArray[np.int32]:
         """OS ids of all CPUs of the node, rising: the columns of `cpu_matrix`."""
         from mpibind import arrays

@@ -22,7 +22,7 @@ except ImportError as error:
         f"mpibind.mpi needs mpi4py ({error}); pip install 'mpibind[mpi]' brings it"
     ) from error
 
-from mpibind import _core, errors
+from mpibind import _core, errors, given
 from mpibind.binding import Binding, map_node
 from mpibind.launcher import Place
 from mpibind.settings import Settings, resolve
@@ -293,9 +293,10 @@ def _rank_of(rank: Rank) -> int:
 
 
 def _together(comm: MPI.Intracomm | None, ask: Callable[[], Settings]) -> Binding:
-    """Map and bind, with one split, one scatter per node and one reduction.
+    """Map and bind, with one split, one message to each rank of a node and one reduction.
 
-    Only where MPI says that a rank is alone on its node, there is a second look.
+    Only where MPI says that a rank is alone on its node, and where ranks of a node were given
+    different GPUs, there is a second look.
     """
     comm = _checked(comm)
     settings: Settings | None = None
@@ -305,6 +306,7 @@ def _together(comm: MPI.Intracomm | None, ask: Callable[[], Settings]) -> Bindin
     except Exception as error:
         failure = _Failure.of(error)
     node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
+    are_regrouped = False
     try:
         binding, verdict = _attempt(comm, node, settings, failure)
         if verdict.someone_is_alone and comm.size > 1:
@@ -314,8 +316,12 @@ def _together(comm: MPI.Intracomm | None, ask: Callable[[], Settings]) -> Bindin
                 node.Free()
                 node = regrouped
                 binding, verdict = _attempt(comm, node, settings, failure)
-                if comm.rank == 0:
-                    binding._warnings.append(_REGROUPED)
+                are_regrouped = comm.rank == 0
+        if verdict.views_differ:
+            binding.restore()
+            binding, verdict = _attempt(comm, node, settings, failure, ask=True)
+        if are_regrouped:
+            binding._warnings.append(_REGROUPED)
     finally:
         node.Free()
     binding._set_environment()
@@ -395,6 +401,8 @@ class _Verdict(NamedTuple):
     """How two ranks were asked for different things, if any were."""
     verbose: int
     someone_is_alone: bool
+    views_differ: bool
+    """Whether a rank was given other GPUs than its node's leader took for granted."""
 
     def merged(self, other: _Verdict) -> _Verdict:
         """Put what two groups of ranks know together."""
@@ -407,6 +415,7 @@ class _Verdict(NamedTuple):
             differing,
             max(self.verbose, other.verbose),
             self.someone_is_alone or other.someone_is_alone,
+            self.views_differ or other.views_differ,
         )
 
 
@@ -440,9 +449,12 @@ def _attempt(
     node: MPI.Comm,
     settings: Settings | None,
     failure: _Failure | None,
+    ask: bool = False,
 ) -> tuple[Binding, _Verdict]:
     """Map and bind the ranks of these nodes, or raise the same error on all."""
-    message, mapping = _share_out(node, settings, failure)
+    message, mapping = _share_out(node, settings, failure, ask)
+    expected = message.view if isinstance(message, _Share) else None
+    differs = expected is not None and expected != given.view()
     binding: Binding | None = None
     if failure is None and isinstance(message, _Failure):
         failure = message
@@ -453,7 +465,7 @@ def _attempt(
             failure = _Failure.of(error)
     try:
         verdict = comm.allreduce(
-            _own_verdict(comm, node, settings, failure), op=lambda a, b: a.merged(b)
+            _own_verdict(comm, node, settings, failure, differs), op=lambda a, b: a.merged(b)
         )
         # First, as it may be the cause of the other.
         if verdict.differing is not None:
@@ -474,6 +486,7 @@ def _own_verdict(
     node: MPI.Comm,
     settings: Settings | None,
     failure: _Failure | None,
+    differs: bool,
 ) -> _Verdict:
     host = os.uname().nodename
     return _Verdict(
@@ -482,6 +495,7 @@ def _own_verdict(
         None,
         0 if settings is None else settings.verbose,
         node.size == 1,
+        differs,
     )
 
 
@@ -491,10 +505,12 @@ class _Share(NamedTuple):
     part: Part | None
     topology: str
     """What the leader was asked to map to."""
+    view: given.View | None
+    """What the leader took all ranks to have been given; None if it knows, or does not care."""
 
 
-class _AskForMask:
-    """What the leader sends if it needs to know the ranks' masks first.
+class _Ask:
+    """What the leader sends if it needs to know first what the ranks have: CPU masks and GPUs.
 
     That its message decides what comes next, and not each rank's own parameters, keeps ranks with
     different parameters from waiting for each other.
@@ -502,27 +518,33 @@ class _AskForMask:
 
 
 def _share_out(
-    node: MPI.Comm, settings: Settings | None, failure: _Failure | None
+    node: MPI.Comm, settings: Settings | None, failure: _Failure | None, ask: bool
 ) -> tuple[_Share | _Failure, Mapping | None]:
     """Map the node on its leader; return this rank's share, and the mapping on the leader."""
     if node.rank != 0:
         message = _receive(node)
-        if isinstance(message, _AskForMask):
-            node.gather(_own_mask())
+        if isinstance(message, _Ask):
+            node.gather((_own_mask(), given.view()))
             message = _receive(node)
         return message, None
     masks: set[int] | None = None
-    if settings is not None and settings.request is not None and settings.respect == "affinity":
-        _scatter(node, [_AskForMask()] * node.size)
-        masks = set().union(*node.gather(_own_mask()) or ())
+    views = [given.view()]
+    needs_masks = settings is not None and settings.respect == "affinity"
+    if settings is not None and settings.request is not None and (ask or needs_masks):
+        _scatter(node, [_Ask()] * node.size)
+        told = node.gather((_own_mask(), views[0])) or []
+        views = [view for _, view in told]
+        if needs_masks:
+            masks = set().union(*(mask for mask, _ in told))
     mapping: Mapping | None = None
     sent: list[_Share | _Failure]
     try:
         if settings is None:
             sent = [failure or _Failure("MpibindError", "no settings", {})] * node.size
         else:
-            mapping, parts = map_node(settings, node.size, masks)
-            sent = [_Share(part, settings.topology_word()) for part in parts]
+            mapping, parts = map_node(settings, node.size, masks, views)
+            taken = views[0] if len(views) == 1 and mapping is not None else None
+            sent = [_Share(part, settings.topology_word(), taken) for part in parts]
     except Exception as error:
         # The others are waiting for their shares: whatever it is, they must hear of it.
         sent = [_Failure.of(error)] * node.size

@@ -73,7 +73,7 @@ class Process(NamedTuple):
     nthreads: int | None
     """What OMP_NUM_THREADS says, if it says a number."""
     visible: tuple[tuple[str, str], ...]
-    """The visible-devices variables that are set."""
+    """The variables that are set and say which GPUs are visible."""
 
     @property
     def cpus(self) -> list[int]:
@@ -116,7 +116,7 @@ def described(
 ) -> Process:
     """Put together what a process's threads and variables say."""
     first = environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    visible = ((name, environ[name]) for name in _core.VISIBLE_DEVICES if name in environ)
+    visible = ((name, environ[name]) for name in _core.VIEW_VARIABLES if name in environ)
     nthreads = int(first) if first.isascii() and first.isdigit() else None
     return Process(here, os.uname().nodename, threads, nthreads, tuple(visible))
 
@@ -130,10 +130,7 @@ def examine(
     """
     hostname = processes[0].hostname
     if isinstance(node, Exception):
-        ranks = [
-            Rank(process, tuple(name for _, value in process.visible for name in value.split(",")))
-            for process in processes
-        ]
+        ranks = [Rank(process, _named(process.visible)) for process in processes]
         told = (process.place.rank for process in processes)
         return ranks, [Finding(hostname, "no-topology", tuple(told), str(node))]
     shown = [_core.visible_gpus(node._core, process.visible) for process in processes]
@@ -151,6 +148,16 @@ def examine(
         _core.cpu_quota(),
     )
     return ranks, [Finding(hostname, kind, tuple(told), words) for kind, told, words in found]
+
+
+def _named(variables: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Return what variables name, where nothing is known of the GPUs."""
+    lists = (
+        value
+        for name, value in variables
+        if name not in ("CUDA_DEVICE_ORDER", "ZE_FLAT_DEVICE_HIERARCHY")
+    )
+    return tuple(name for value in lists for name in value.split(","))
 
 
 def lines(ranks: Iterable[Rank], findings: Iterable[Finding]) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mpibind import text
+from mpibind import given, text
 from mpibind.binding import map_core
 
 if TYPE_CHECKING:
@@ -64,10 +64,13 @@ def rows(
         Else both, in one row where they give the same.
     """
     found = []
+    views = [given.view()]
     for tasks in _task_counts(node) if ntasks is None else [ntasks]:
         for width in range(node.smt + 1) if smt is None else [smt]:
             choices: list[bool | None] = [True, False] if greedy is None else [greedy]
-            cores = [map_core(node, ask(width, choice is True), tasks, None) for choice in choices]
+            cores = [
+                map_core(node, ask(width, choice is True), tasks, None, views) for choice in choices
+            ]
             if len(cores) == 2 and cores[0] == cores[1]:
                 choices, cores = [None], cores[:1]
             found += [

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from mpibind import _core
     from mpibind.binding import Binding
-    from mpibind.topology import Topology
+    from mpibind.topology import Devices, Gpus, Topology
 
 
 def task(core: _core.Mapping, number: int, gpus: Iterable[str]) -> str:
@@ -117,3 +117,39 @@ def topology(node: Topology) -> str:
     for nic in node.nics:
         lines.append(f"  NIC {nic.name}" + (f" ({nic.pci})" if nic.pci else ""))
     return "\n".join(lines)
+
+
+def gpus(found: Gpus) -> str:
+    """GPUs as a table, what is not counted as one, and what was odd."""
+    head = ("GPU", "vendor", "model", "PCI", "UUID", "NUMA", "CPUs nearby", "found by")
+    rows = [
+        (
+            str(gpu.index),
+            gpu.vendor,
+            gpu.model or "-",
+            gpu.pci or "-",
+            gpu.uuid or "-",
+            ",".join(map(str, gpu.numas)) or "-",
+            gpu.cpus,
+            gpu.found,
+        )
+        for gpu in found
+    ]
+    lines = table(head, rows, left=head) if rows else ["no GPUs"]
+    for device in found.uncounted:
+        known = device.model or device.vendor
+        what = known if known.startswith(device.vendor) else f"{device.vendor} {known}"
+        lines.append(f"not counted: {device.pci} ({what}): {device.reason}")
+    lines += [f"note: {note}" for note in found.notes]
+    return "\n".join(lines)
+
+
+def devices(found: Devices) -> str:
+    """GPUs and network cards as tables."""
+    head = ("NIC", "PCI", "NUMA", "CPUs nearby")
+    rows = [
+        (nic.name, nic.pci or "-", ",".join(map(str, nic.numas)) or "-", nic.cpus)
+        for nic in found.nics
+    ]
+    lines = table(head, rows, left=head) if rows else ["no NICs"]
+    return "\n".join([gpus(found.gpus), "", *lines])

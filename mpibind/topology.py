@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from mpibind import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from mpibind.mapping import Mapping
+    from mpibind.mapping import Mapping as TaskMapping
 
 
 class Gpu(NamedTuple):
@@ -29,6 +29,25 @@ class Gpu(NamedTuple):
     """Its identity across reboots and machines, if known."""
     pci: str | None
     """PCI address such as ``0000:3b:00.0``."""
+    numas: tuple[int, ...]
+    """OS ids of the NUMA nodes that it is near to."""
+    cpus: str
+    """The CPUs (OS ids) that it is near to, as a list in text."""
+    found: str
+    """How it was found."""
+
+
+class Uncounted(NamedTuple):
+    """A display or an accelerator that is not counted as a GPU."""
+
+    pci: str
+    """PCI address."""
+    vendor: str
+    """Who made it, as a name or a PCI vendor number."""
+    model: str | None
+    """What it is sold as, if known."""
+    reason: str
+    """Why it is not counted."""
 
 
 class Nic(NamedTuple):
@@ -38,6 +57,81 @@ class Nic(NamedTuple):
     """OS device, such as ``mlx5_0``."""
     pci: str | None
     """PCI address."""
+    port: int | None
+    """The port in use of an OpenFabrics device; None for others."""
+    numas: tuple[int, ...]
+    """OS ids of the NUMA nodes that it is near to."""
+    cpus: str
+    """The CPUs (OS ids) that it is near to, as a list in text."""
+
+
+class Gpus(tuple[Gpu, ...]):
+    """The GPUs of a node in device order; printed, a table.
+
+    Attributes
+    ----------
+    uncounted : tuple of Uncounted
+        What looks like a GPU and is not counted as one.
+    notes : tuple of str
+        What was odd when they were looked at.
+    """
+
+    uncounted: tuple[Uncounted, ...]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def _of(cls, core: _core.Topology) -> Gpus:
+        gpus = cls(Gpu(*record[:6], tuple(record[6]), *record[7:]) for record in core.gpus)
+        gpus.uncounted = tuple(Uncounted(*record) for record in core.uncounted)
+        gpus.notes = tuple(core.device_notes)
+        return gpus
+
+    def __str__(self) -> str:
+        from mpibind import text
+
+        return text.gpus(self)
+
+
+class Devices(NamedTuple):
+    """The devices of a node; printed, tables."""
+
+    gpus: Gpus
+    """The GPUs in device order."""
+    nics: tuple[Nic, ...]
+    """The network cards in device order."""
+
+    def __str__(self) -> str:
+        from mpibind import text
+
+        return text.devices(self)
+
+
+def devices(topology: Topology | str | os.PathLike[str] | None = None) -> Devices:
+    """Return the GPUs and network cards of a node, and what looks like a GPU but is not counted.
+
+    Parameters
+    ----------
+    topology : Topology or path-like, optional
+        The node, or its hwloc XML; this machine without.
+
+    Returns
+    -------
+    Devices
+        Print it to see tables.
+
+    Raises
+    ------
+    TopologyError
+        If `topology` cannot be read.
+
+    Examples
+    --------
+    >>> import mpibind
+    >>> print(mpibind.devices("test-suite/topologies/decoys-0gpu.xml").gpus.uncounted[0].reason)
+    integrated graphics, a part of the CPU
+    """
+    node = load(topology)
+    return Devices(node.gpus, node.nics)
 
 
 class NumaNode(NamedTuple):
@@ -75,7 +169,7 @@ class Topology:
     """
 
     def __init__(self) -> None:
-        self._core = _core.Topology.here()
+        self._core = _core.Topology.here([])
 
     @classmethod
     def _wrap(cls, core: _core.Topology) -> Topology:
@@ -279,14 +373,14 @@ class Topology:
         return tuple(NumaNode(*record) for record in self._core.numas)
 
     @property
-    def gpus(self) -> tuple[Gpu, ...]:
-        """The GPUs in device order."""
-        return tuple(Gpu(*record) for record in self._core.gpus)
+    def gpus(self) -> Gpus:
+        """The GPUs in device order; printed, a table."""
+        return Gpus._of(self._core)
 
     @property
     def nics(self) -> tuple[Nic, ...]:
         """The network cards in device order."""
-        return tuple(Nic(*record) for record in self._core.nics)
+        return tuple(Nic(*record[:3], tuple(record[3]), record[4]) for record in self._core.nics)
 
     def map(
         self,
@@ -299,7 +393,8 @@ class Topology:
         restrict_ids: str | Iterable[int] | None = None,
         restrict_type: str = "cpu",
         gpu_ids: str = "index",
-    ) -> Mapping:
+        environ: Mapping[str, str] | Iterable[Mapping[str, str]] | None = None,
+    ) -> TaskMapping:
         """Map tasks to this node. Nothing is bound.
 
         Parameters
@@ -320,6 +415,10 @@ class Topology:
             What these are: OS ids of CPUs or of NUMA nodes.
         gpu_ids : {"index", "uuid", "pci", "name"}
             How GPUs are named in the mapping.
+        environ : mapping, or iterable of mappings, optional
+            Variables that restrict the GPUs (``CUDA_VISIBLE_DEVICES`` and the like), such as
+            ``os.environ``: of all tasks, or one mapping for each, whose GPUs each then keeps.
+            Without, all GPUs of the node are mapped.
 
         Returns
         -------
@@ -347,11 +446,17 @@ class Topology:
         mpibind: task  2 nths  4 gpus 1 cpus 10-13
         mpibind: task  3 nths  4 gpus 1 cpus 14-17
 
+        A job that got the second GPU only:
+
+        >>> node.map(2, environ={"VISIBLE_DEVICES": "1"}).gpus
+        [('1',), ('1',)]
+
         Notes
         -----
         The algorithm is that of E. A. León, "mpibind: A Memory-Centric Affinity Algorithm for
         Hybrid Applications", MEMSYS 2017; docs/mapping.md explains it.
         """
+        from mpibind import given
         from mpibind.mapping import Mapping
 
         request = _core.Request(
@@ -363,7 +468,8 @@ class Topology:
             restrict_ids=restrict_ids,
             restrict_type=restrict_type,
         )
-        mapping = Mapping(self._core.map(request), gpu_ids)
+        views = given.of_environments(environ)
+        mapping = Mapping(self._core.map(given.requested(request, views)), gpu_ids)
         for text in mapping._core.warnings:
             warnings.warn(text, UserWarning, stacklevel=2)
         return mapping
@@ -399,10 +505,15 @@ class Topology:
         )
 
 
-def load(topology: Topology | str | os.PathLike[str] | None) -> Topology:
-    """Return what a parameter `topology` stands for: itself, a file's, or this machine."""
+def load(
+    topology: Topology | str | os.PathLike[str] | None, opened: Iterable[str] = ()
+) -> Topology:
+    """Return what a parameter `topology` stands for: itself, a file's, or this machine.
+
+    Device files that are `opened` count as open to this process, as they are to others of its job.
+    """
     if topology is None:
-        return Topology()
+        return Topology._wrap(_core.Topology.here(list(opened)))
     if isinstance(topology, Topology):
         return topology
     if isinstance(topology, str | os.PathLike):

@@ -87,19 +87,49 @@ elif detail == "get-mapping":
     say(found == expected)
     mpibind.mpi.get_mapping(comm, verbose=True)
 elif detail == "gpus":
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        mpibind.mpi.bind(comm, apply=False)
-        # The second call finds the value of the first, which is no scheduler's.
-        mpibind.mpi.bind(comm, apply=False)
-    shown = os.environ["CUDA_VISIBLE_DEVICES"]
-    texts = [str(warning.message) for warning in caught]
-    if given is None:
-        assert not texts, texts
-        line = f"{shown} {os.environ['CUDA_DEVICE_ORDER']}"
-    else:
-        assert len(texts) == 2 and all(given in text for text in texts), texts
-        assert all(warning.filename == __file__ for warning in caught)
-        line = "stays" if shown == given else shown
-    say(line)
+    mpibind.mpi.bind(comm, apply=False)
+    # The second call finds the value of the first, which is no scheduler's.
+    binding = mpibind.mpi.bind(comm, apply=False)
+    shown = [os.environ["CUDA_VISIBLE_DEVICES"], os.environ["CUDA_DEVICE_ORDER"]]
+    say([*shown, list(binding.gpus), list(binding.notes)])
+elif detail == "own-gpus":
+    # Each rank was given GPUs of its own, by a variable or by its device files.
+    name, *values = details
+    os.environ[name] = values[comm.rank]
+    binding = mpibind.mpi.bind(comm, apply=False, visible="own-first")
+    say([list(binding.gpus), binding.cpu_list[0], os.environ[name], len(binding.notes)])
+    binding.restore()
+    assert os.environ[name] == values[comm.rank]
+    mpibind.mpi.map(comm, respect="affinity")  # asks for masks and GPUs at once
+elif detail == "messages":
+    calls: list[str] = []
+
+    class Counting(MPI.Intracomm):
+        def Split_type(self, *arguments, **more):
+            calls.append("split")
+            return Counting(super().Split_type(*arguments, **more))
+
+        def isend(self, *arguments):
+            calls.append("send")
+            return super().isend(*arguments)
+
+        def improbe(self, *arguments):
+            message = super().improbe(*arguments)
+            if message is not None:
+                calls.append("receive")
+            return message
+
+        def scatter(self, *arguments):
+            calls.append("scatter")
+            return super().scatter(*arguments)
+
+        def gather(self, *arguments):
+            calls.append("gather")
+            return super().gather(*arguments)
+
+        def allreduce(self, *arguments, **more):
+            calls.append("allreduce")
+            return super().allreduce(*arguments, **more)
+
+    mpibind.mpi.bind(Counting(comm), apply=False)
+    say(calls)

@@ -53,7 +53,7 @@ elif fault == "leader" and comm.rank == 0:
 elif fault == "ntasks" and comm.rank == 0:
     # More ranks than can be started here: the leader is told another number.
     map_node = mpibind.mpi.map_node
-    mpibind.mpi.map_node = lambda settings, _, masks: map_node(settings, 1 << 21, masks)
+    mpibind.mpi.map_node = lambda settings, _, *more: map_node(settings, 1 << 21, *more)
 
 # Ranks that are asked for different things.
 elif fault == "different":

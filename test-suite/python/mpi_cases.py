@@ -84,14 +84,40 @@ class Bind(Checks):
         lines = self.mpi.run(3, "check_details.py", "verbose").splitlines()
         self.assertEqual([line.split()[2] for line in lines], ["0/3:", "1/3:", "2/3:"])
 
-    def test_gpus_of_the_scheduler_stay(self):
-        mine = {"CUDA_VISIBLE_DEVICES": "1", **TOPOFILE}
-        found = self.mpi.run_json(2, "check_details.py", "gpus", env=mine)
-        self.assertEqual(found, ["stays", "stays"])
+    def test_gpus_of_the_scheduler_restrict_the_mapping(self):
+        env = {"CUDA_VISIBLE_DEVICES": "1", **TOPOFILE}
+        found = self.mpi.run_json(2, "check_details.py", "gpus", env=env)
+        note = 'CUDA_VISIBLE_DEVICES="1" shows 1 of the 2 GPUs of this node; only these are mapped'
+        self.assertEqual(found, [["1", "PCI_BUS_ID", ["1"], [note]]] * 2)
 
     def test_gpus_are_shown(self):
         found = self.mpi.run_json(2, "check_details.py", "gpus", env=TOPOFILE)
-        self.assertEqual(found, ["0 PCI_BUS_ID", "1 PCI_BUS_ID"])
+        self.assertEqual(found, [[str(gpu), "PCI_BUS_ID", [str(gpu)], []] for gpu in range(2)])
+
+    def own_gpus(self, name: str, *values: str, env: dict[str, str]) -> object:
+        """Bind four ranks, each of which has its own value of a variable."""
+        return self.mpi.run_json(4, "check_details.py", "own-gpus", name, *values, env=env)
+
+    def test_ranks_with_gpus_of_their_own_keep_them_and_go_near_them(self):
+        # GPU 3 is on NUMA node 0, GPU 0 on node 3.
+        values = ["3", "1", "0", "2"]
+        file = support.ROOT / "test-suite" / "topologies" / "milan-a100-4gpu.xml"
+        env = {"MPIBIND_TOPOFILE": str(file)}
+        found = self.own_gpus("CUDA_VISIBLE_DEVICES", *values, env=env)
+        cpus = {"3": 0, "2": 16, "1": 32, "0": 48}
+        self.assertEqual(found, [[[gpu], cpus[gpu], gpu, 1] for gpu in values])
+
+    def test_ranks_with_one_setting_that_differs(self):
+        values = ["0,1", "0,1", "0,1", "1"]
+        found = self.own_gpus("CUDA_VISIBLE_DEVICES", *values, env=TOPOFILE)
+        self.assertEqual([gpus for gpus, *_ in found], [["0", "1"]] * 3 + [["1"]])
+        self.assertEqual([shown for _, _, shown, _ in found], values)
+
+    def test_messages(self):
+        """One split, a message to each rank of the node, one reduction; more only if it must be."""
+        found = self.mpi.run_json(3, "check_details.py", "messages")
+        leader = ["split", "send", "send", "allreduce"]
+        self.assertEqual(found, [leader, *[["split", "receive", "allreduce"]] * 2])
 
     def test_respect_affinity_takes_the_masks_of_all_ranks_of_the_node(self):
         found = self.mpi.run_json(4, "check_details.py", "respect")

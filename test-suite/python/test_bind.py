@@ -121,22 +121,43 @@ class Keywords(unittest.TestCase):
         )
         self.assertEqual(shown, ["1", "1,0", None])
 
-    def test_devices_of_a_scheduler_stay_with_a_warning(self):
-        kept, texts, notes = result(
+    def test_devices_of_a_scheduler_restrict_the_mapping(self):
+        found = result(
             f"""
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                binding = mpibind.bind(1, 2, apply=False, {self.GPUS})
-            kept = os.environ["VISIBLE_DEVICES"]
-            texts = [str(warning.message) for warning in caught]
-            assert all(warning.filename == "<string>" for warning in caught)
-            print(json.dumps([kept, texts, binding.notes]))
+            with mpibind.bind(0, 2, apply=False, {self.GPUS}) as binding:
+                # What this process has set itself was given by nobody.
+                again = mpibind.bind(1, 2, apply=False, {self.GPUS})
+                found = [binding.gpus, again.gpus, os.environ["VISIBLE_DEVICES"], binding.notes]
+                again.restore()
+            assert state() == before
+            print(json.dumps(found))
             """,
-            VISIBLE_DEVICES="7",
+            VISIBLE_DEVICES="1",
         )
-        self.assertEqual((kept, len(texts)), ("7", 1))
-        self.assertIn("VISIBLE_DEVICES='7' was set before and stays", texts[0])
-        self.assertEqual(notes, texts)
+        note = 'VISIBLE_DEVICES="1" shows 1 of the 2 GPUs of this node; only these are mapped'
+        self.assertEqual(found, [["1"], ["1"], "1", [note]])
+
+    def test_devices_that_a_scheduler_keeps_away_stay_away(self):
+        for value, notes in [("NoDevFiles", 1), ("", 1), ("7", 2)]:
+            found = result(
+                f"""
+                binding = mpibind.bind(0, 2, apply=False, {self.GPUS})
+                said = os.environ["VISIBLE_DEVICES"]
+                print(json.dumps([binding.gpus, said, len(binding.notes), sorted(binding.env)]))
+                """,
+                VISIBLE_DEVICES=value,
+            )
+            self.assertEqual(found, [[], value, notes, ["OMP_NUM_THREADS"]])
+
+    def test_whoever_looks_at_another_machine_sees_all_its_gpus(self):
+        found = result(
+            f"""
+            there = mpibind.bind(0, 1, apply=False, env=False, {self.GPUS})
+            print(json.dumps(there.gpus))
+            """,
+            VISIBLE_DEVICES="1",
+        )
+        self.assertEqual(found, ["0", "1"])
 
     def test_words_leave_variables_out(self):
         env = result(

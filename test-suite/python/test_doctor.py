@@ -76,9 +76,9 @@ class Nothing(Doctor):
         _, text = doctor(MPIBIND_TOPOFILE=str(AMD))
         self.assertIn(f"settings  MPIBIND_TOPOFILE={AMD}\n", text)
         self.assertEqual(text.count("\nGPU  "), 8)
-        self.assertIn("0000:63:00.0, found by hwloc's plug-in for ROCm SMI (rsmi3)\n", text)
+        self.assertIn("0000:63:00.0, found by hwloc ROCm SMI\n", text)
         _, text = doctor(MPIBIND_TOPOFILE=str(MACHINES / "cloud-vm-1numa-4gpu.xml"))
-        self.assertIn(", found on the PCI bus\n", text)
+        self.assertIn(", found by PCI class 0302\n", text)
         _, text = doctor(MPIBIND_TOPOFILE=str(MACHINES / "dgx-h100-8gpu.xml"))
         self.assertIn("\nNIC       mlx5_0, 0000:", text)
 
@@ -213,19 +213,27 @@ class Gpus(unittest.TestCase):
     def test_amd_variables_that_compose(self):
         machine = "epyc-7763-nps4-8gpu.xml"
         for name in ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"):
-            found = self.found_on(machine, **{name: "0"})
-            self.assertEqual(found.keys(), {"gpu-variables-compose"})
-            self.assertIn(f"unset {name};", found["gpu-variables-compose"]["advice"])
-            self.assertEqual(found["gpu-variables-compose"]["level"], "problem")
+            found = self.found_on(machine, **{name: "2"})
+            self.assertEqual(found.keys(), {"gpu-variable-set"})
+            self.assertIn(f"unset {name} if", found["gpu-variable-set"]["advice"])
+            self.assertIn("shows GPUs 2 only", found["gpu-variable-set"]["text"])
+        # HIP counts from what ROCr shows.
+        both = {"HIP_VISIBLE_DEVICES": "1", "ROCR_VISIBLE_DEVICES": "2,3"}
+        text = self.found_on(machine, **both)["gpu-variable-set"]["text"]
+        start = "ROCR_VISIBLE_DEVICES='2,3' and HIP_VISIBLE_DEVICES='1' show GPUs 3 only"
+        self.assertEqual(text, start)
+        none = self.found_on(machine, HIP_VISIBLE_DEVICES="1", ROCR_VISIBLE_DEVICES="2")
+        self.assertEqual(none.keys(), {"gpu-variable-shows-none"})
         self.assertEqual(self.found_on("dgx-h100-8gpu.xml", HIP_VISIBLE_DEVICES="0"), {})
-        both = {"HIP_VISIBLE_DEVICES": "0", "ROCR_VISIBLE_DEVICES": "0"}
-        self.assertIn("gpu-variables-compose", self.found_on("one-package-16core.xml", **both))
+        self.assertEqual(self.found_on("one-package-16core.xml", **both), {})
 
     def test_variables_of_a_scheduler(self):
         found = self.found_on("dgx-h100-8gpu.xml", CUDA_VISIBLE_DEVICES="2,3")
         self.assertEqual(found.keys(), {"gpu-variable-set"})
         self.assertIn("shows GPUs 2,3 only", found["gpu-variable-set"]["text"])
         self.assertEqual(self.found_on("one-package-16core.xml", CUDA_VISIBLE_DEVICES="2"), {})
+        all_of_them = ",".join(map(str, range(8)))
+        self.assertEqual(self.found_on("dgx-h100-8gpu.xml", CUDA_VISIBLE_DEVICES=all_of_them), {})
 
     def test_variable_that_shows_none(self):
         for value in ("GPU-nosuch", "99"):

@@ -72,6 +72,46 @@ class RoundTrips(unittest.TestCase):
         self.assertEqual(json.loads(text), m.to_dict())
         self.assertEqual(m.to_dict()["node"], node.to_dict())
 
+    def test_mappings_of_gpus_that_were_given(self):
+        cases = {
+            "milan-a100-4gpu": [{"CUDA_VISIBLE_DEVICES": "0,3"}, {"CUDA_VISIBLE_DEVICES": "3"}],
+            "aurora-6gpu": {"ZE_AFFINITY_MASK": "0.1,1"},
+            "mi250x-8gpu": {"ROCR_VISIBLE_DEVICES": "2,3", "HIP_VISIBLE_DEVICES": "1"},
+        }
+        for machine, environ in cases.items():
+            with self.subTest(machine=machine):
+                file = support.ROOT / "test-suite" / "topologies" / f"{machine}.xml"
+                m = mpibind.Topology.from_xml(file).map(2, environ=environ)
+                self.check(m)
+                # Without the terms its variables are others.
+                document = m.to_dict()
+                del document["terms"]
+                bare = mpibind.Mapping.from_json(json.dumps(document))
+                self.assertNotEqual(bare.env(0), m.env(0))
+
+    def test_what_is_not_counted(self):
+        node = mpibind.Topology.from_xml(
+            support.ROOT / "test-suite" / "topologies" / "decoys-0gpu.xml"
+        )
+        self.assertTrue(node.gpus.uncounted)
+        again = mpibind.Topology.from_json(node.to_json())
+        self.assertEqual(again.gpus.uncounted, node.gpus.uncounted)
+
+    def test_what_may_be_missing(self):
+        """What was written before there was more to say of devices is read."""
+        file = support.ROOT / "test-suite" / "topologies" / "milan-a100-4gpu.xml"
+        document = mpibind.Topology.from_xml(file).to_dict()
+        for name in ("uncounted", "notes"):
+            del document[name]
+        for gpu in document["gpus"]:
+            for name in ("ordinal", "tiles", "first_tile", "device_file", "found"):
+                del gpu[name]
+        for nic in document["nics"]:
+            del nic["port"]
+        again = mpibind.Topology.from_json(json.dumps(document))
+        self.assertEqual([gpu.index for gpu in again.gpus], [3, 2, 1, 0])
+        self.assertEqual(again.to_dict()["gpus"][0]["first_tile"], 3)
+
     def test_a_node_from_json_is_mapped_like_the_one_it_was(self):
         for machine in support.MACHINES:
             node = mpibind.Topology.from_xml(machine)
@@ -123,6 +163,21 @@ class RoundTrips(unittest.TestCase):
 
 
 class Refused(unittest.TestCase):
+    def test_terms_that_cannot_be(self):
+        file = support.ROOT / "test-suite" / "topologies" / "milan-a100-4gpu.xml"
+        own = [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "3"}]
+        document = mpibind.Topology.from_xml(file).map(2, environ=own).to_dict()
+        for terms, words in (
+            ({"kept": [{"LD_PRELOAD": "x"}, {}]}, '"LD_PRELOAD" is none of CUDA_VISIBLE_DEVICES'),
+            ({"kept": [{}]}, "keep the variables of 1 tasks"),
+            ({"upper": ["PATH"]}, '"PATH" is none of'),
+            ({"hierarchy": "ROUND"}, 'hierarchy "ROUND" is none of FLAT, COMBINED, COMPOSITE'),
+        ):
+            with self.subTest(terms=terms):
+                text = json.dumps({**document, "terms": {**document["terms"], **terms}})
+                with self.assertRaisesRegex(mpibind.InvalidParameterError, words):
+                    mpibind.Mapping.from_json(text)
+
     def test_what_is_wrong_is_said(self):
         node = mpibind.Topology.from_synthetic("numa:2 core:2 pu:1")
         document = node.map(2).to_dict()

@@ -272,6 +272,14 @@ def mi300a_spx() -> Topology:
     return _mi300a(partitions=1)
 
 
+def mi300a_tpx() -> Topology:
+    """Four MI300A, each showing three GPUs of two compute dies (TPX, NPS1).
+
+    Source: as mi300a_cpx.
+    """
+    return _mi300a(partitions=3)
+
+
 def mi300a_cpx() -> Topology:
     """Four MI300A, each showing six GPUs (CPX, NPS1) on one PCI function.
 
@@ -591,11 +599,13 @@ def dgx_h100_8gpu() -> Topology:
 def decoys_0gpu() -> Topology:
     """A small Xeon E-2288G server in which nothing that looks like a GPU is one.
 
-    Integrated graphics with their DRM nodes (OS devices of type GPU), the Matrox
-    display of the management controller, and an FPGA card of class 1200.
+    Integrated graphics with their DRM nodes (OS devices of type GPU), an FPGA card of
+    class 1200, and the displays of three management controllers, where a real server
+    has one: Matrox, ASPEED, and ATI's ES1000.
 
     Source: Intel ARK, "Intel Xeon E-2288G" (8 cores, UHD P630 graphics); the PCI ID
-    repository, https://pci-ids.ucw.cz (8086:3e9a, 102b:0536, 8086:09c4)
+    repository, https://pci-ids.ucw.cz (8086:3e9a, 102b:0536, 8086:09c4, 1a03:2000,
+    1002:515e)
     """
     cores = CoreKind(siblings_last(8, smt=2), per_package=8, l1=32, l2=256)
     intel = cpu_model("GenuineIntel", "Intel(R) Xeon(R) E-2288G CPU @ 3.70GHz")
@@ -607,7 +617,130 @@ def decoys_0gpu() -> Topology:
             pci("0000:00:02.0", "8086:3e9a", 0x0300, *drm_nodes),
             pci("0000:01:00.0", "8086:09c4", 0x1200),
             pci("0000:03:00.0", "102b:0536", 0x0300, os_device("card0", GPU)),
+            pci("0000:04:00.0", "1a03:2000", 0x0300),
+            pci("0000:05:00.0", "1002:515e", 0x0300),
         ),
+    )
+
+
+def milan_a100_4gpu() -> Topology:
+    """A Perlmutter GPU node: one EPYC 7763 in NPS4, four A100 and four Slingshot adapters.
+
+    Every quarter has one of each; GPUs and NUMA nodes are numbered against each other.
+    There is no NVML in this hwloc. The PCI buses of the adapters are made up.
+
+    Source: NERSC, "Perlmutter architecture" (cores, GPUs, NICs),
+    https://docs.nersc.gov/systems/perlmutter/architecture/; NERSC, "Process and thread
+    affinity" (which GPU is near which NUMA node).
+    """
+    cores = CoreKind(siblings_last(64, smt=2), per_package=64, l1=32, l2=512)
+    amd = cpu_model("AuthenticAMD", "AMD EPYC 7763 64-Core Processor")
+    a100 = Gpu("10de:20b0", 0x0302, "NVIDIA Corporation", "NVIDIA A100-SXM4-40GB")
+    gpu_bus = [0xC1, 0x82, 0x41, 0x03]
+
+    def quarter(node: int) -> Object:
+        bus = gpu_bus[node]
+        adapter = pci(
+            f"0000:{bus + 0x1E:02x}:00.0",
+            "17db:0501",
+            0x0200,
+            os_device(f"hsn{3 - node}", NETWORK, "Slingshot"),
+        )
+        return group(
+            numa(node, 64),
+            *(cache(3, 32768, *cores.block(16 * node + 8 * i, 8)) for i in range(2)),
+            root_complex(f"0000:{bus - 1:02x}", a100.pci(f"0000:{bus:02x}:00.0"), adapter),
+        )
+
+    return machine(package(0, *(quarter(node) for node in range(4)), infos=amd))
+
+
+def mi250x_8gpu() -> Topology:
+    """A Frontier node: one EPYC 7A53 in NPS4 and four MI250X, which are eight GPUs.
+
+    Two L3 caches make a NUMA node. GPUs are numbered by PCI address, which has nothing
+    to do with NUMA: node 0 has GPUs 4 and 5, node 1 has 2 and 3, node 2 has 6 and 7, and
+    node 3 has 0 and 1. There is no ROCm SMI in this hwloc. The PCI buses of the
+    adapters are made up.
+
+    Source: OLCF, "Frontier User Guide" (node diagram: cores, GCDs, NICs),
+    https://docs.olcf.ornl.gov/systems/frontier_user_guide.html
+    """
+    cores = CoreKind(siblings_last(64, smt=2), per_package=64, l1=32, l2=512)
+    amd = cpu_model("AuthenticAMD", "AMD EPYC 7A53 64-Core Processor")
+    mi250x = Gpu("1002:7408", 0x0380, "AMD", "AMD Instinct MI250X")
+    buses = [(0xD1, 0xD6), (0xC9, 0xCE), (0xD9, 0xDE), (0xC1, 0xC6)]
+
+    def quarter(node: int) -> Object:
+        first, second = buses[node]
+        adapter = pci(
+            f"0000:{second + 2:02x}:00.0",
+            "17db:0501",
+            0x0200,
+            os_device(f"hsn{(second - 0xC6) // 8}", NETWORK, "Slingshot"),
+        )
+        gpus = (mi250x.pci(f"0000:{bus:02x}:00.0") for bus in (first, second))
+        return group(
+            numa(node, 128),
+            *(cache(3, 32768, *cores.block(16 * node + 8 * i, 8)) for i in range(2)),
+            root_complex(f"0000:{first - 1:02x}", *gpus, adapter),
+        )
+
+    return machine(package(0, *(quarter(node) for node in range(4)), infos=amd))
+
+
+def desktop_amd_nvidia() -> Topology:
+    """A desktop with a GeForce and a Radeon: two vendors, both cards of PCI class 0300.
+
+    The Radeon is told from a mere display by its render node. The graphics inside the
+    CPU are switched off.
+
+    Source: AMD, "Ryzen 9 7950X" (16 cores, 64 MB L3 in two halves); the PCI ID
+    repository, https://pci-ids.ucw.cz (10de:2684, 1002:744c)
+    """
+    cores = CoreKind(siblings_last(16, smt=2), per_package=16, l1=32, l2=1024)
+    amd = cpu_model("AuthenticAMD", "AMD Ryzen 9 7950X 16-Core Processor")
+    rtx = Gpu("10de:2684", 0x0300, "NVIDIA Corporation", "NVIDIA GeForce RTX 4090")
+    radeon = Gpu("1002:744c", 0x0300, "AMD", "Radeon RX 7900 XTX")
+    nodes = (os_device(name, GPU) for name in ("card1", "renderD128"))
+    return machine(
+        package(
+            0,
+            numa(0, 64),
+            *(cache(3, 32768, *cores.block(8 * i, 8)) for i in range(2)),
+            infos=amd,
+        ),
+        root_complex("0000:00", rtx.pci("0000:01:00.0"), radeon.pci("0000:05:00.0", *nodes)),
+    )
+
+
+def laptop_integrated() -> Topology:
+    """A laptop whose only graphics are those in the CPU, which count as no GPU.
+
+    Source: Intel ARK, "Intel Core i7-1260P" (4 P-cores, 8 E-cores, 18 MB L3); the PCI ID
+    repository, https://pci-ids.ucw.cz (8086:46a6)
+    """
+    performance = CoreKind(adjacent(smt=2), per_package=4, l1=48, l2=1280, id_step=4)
+    intel = cpu_model("GenuineIntel", "12th Gen Intel(R) Core(TM) i7-1260P")
+
+    def e_cluster(first: int) -> Object:
+        cores = [cache(1, 32, core(16 + n, [8 + n])) for n in range(first, first + 4)]
+        return cache(2, 2048, *cores)
+
+    graphics = pci(
+        "0000:00:02.0",
+        "8086:46a6",
+        0x0300,
+        *(os_device(name, GPU) for name in ("card0", "renderD128")),
+    )
+    return machine(
+        package(
+            0,
+            numa(0, 16),
+            cache(3, 18432, *performance.block(0, 4), e_cluster(0), e_cluster(4)),
+            infos=intel,
+        ),
+        root_complex("0000:00", graphics),
     )
 
 
@@ -621,6 +754,7 @@ MACHINES: tuple[Callable[[], Topology], ...] = (
     grace_hopper_1gpu,
     grace_hopper_4gpu,
     mi300a_spx,
+    mi300a_tpx,
     mi300a_cpx,
     aurora_6gpu,
     core_i9_14900k_1gpu,
@@ -632,6 +766,10 @@ MACHINES: tuple[Callable[[], Topology], ...] = (
     epyc_9654_2package,
     dgx_h100_8gpu,
     decoys_0gpu,
+    milan_a100_4gpu,
+    mi250x_8gpu,
+    desktop_amd_nvidia,
+    laptop_integrated,
 )
 
 # --------------------------------------------------------------------------------------
@@ -660,6 +798,7 @@ class Object:
     subtype: str | None = None
     name: str | None = None
     bus_id: str | None = None
+    gpu: Gpu | None = None
     cpus: int = 0
     complete_cpus: int = 0
     nodes: int = 0
@@ -839,16 +978,18 @@ class Gpu:
 
     def pci(self, bus_id: str, *os_devices: Object) -> Object:
         """Return the GPU as any hwloc sees it."""
-        return pci(bus_id, self.ids, self.pci_class, *os_devices)
+        device = pci(bus_id, self.ids, self.pci_class, *os_devices)
+        device.gpu = self
+        return device
 
     def nvml(self, index: int, bus_id: str) -> Object:
         """Return the GPU as a hwloc with NVML sees it."""
-        infos = self._infos("NVML") | {"NVIDIAUUID": f"GPU-{self._uuid(bus_id)}"}
+        infos = self._infos("NVML") | {"NVIDIAUUID": f"GPU-{self.uuid(bus_id)}"}
         return self.pci(bus_id, os_device(f"nvml{index}", GPU, "NVML", infos=infos))
 
     def rsmi(self, indexes: Iterable[int], bus_id: str) -> Object:
         """Return the GPU as a hwloc with ROCm SMI sees it, a device per partition."""
-        infos = self._infos("RSMI") | {"AMDUUID": self._uuid(bus_id).hex[:16]}
+        infos = self._infos("RSMI") | {"AMDUUID": self.uuid(bus_id).hex[:16]}
         return self.pci(bus_id, *(os_device(f"rsmi{i}", GPU, "RSMI", infos=infos) for i in indexes))
 
     def level_zero(self, index: int, bus_id: str, tiles: int) -> Object:
@@ -857,7 +998,7 @@ class Gpu:
         infos = self._infos("LevelZero") | {
             "LevelZeroDriverIndex": "0",
             "LevelZeroDriverDeviceIndex": str(index),
-            "LevelZeroUUID": self._uuid(bus_id).hex,
+            "LevelZeroUUID": self.uuid(bus_id).hex,
         }
         parts = [
             os_device(
@@ -874,7 +1015,7 @@ class Gpu:
     def _infos(self, backend: str) -> dict[str, str]:
         return {"Backend": backend, "GPUVendor": self.vendor, "GPUModel": self.model}
 
-    def _uuid(self, bus_id: str) -> uuid.UUID:
+    def uuid(self, bus_id: str) -> uuid.UUID:
         # Made up, but the same on every run and different for each device of a machine.
         return uuid.uuid5(uuid.NAMESPACE_OID, f"{self.model} {bus_id}")
 

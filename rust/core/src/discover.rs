@@ -13,7 +13,9 @@ use hwloc2::object::types::{OSDeviceType, ObjectType};
 use hwloc2::topology::builder::{TopologyBuilder, TypeFilter};
 use hwloc2::topology::export::xml::XMLExportFlags;
 
-use crate::devices::{Gpu, Nic, OsDevice, PciAddress, PciFunction, Vendor, gpus_of};
+use crate::devices::{
+    Files, Found, Gpu, Nic, OsDevice, PciAddress, PciFunction, Uncounted, Vendor, find,
+};
 use crate::topology::{Group, Kind, MAX_INDEX, NumaNode, ObjectId, Topology, Tree};
 use crate::{CpuSet, Error, Result};
 
@@ -22,7 +24,11 @@ use crate::{CpuSet, Error, Result};
 pub enum Source<'a> {
     /// This machine, or what the environment puts in its place: `MPIBIND_TOPOFILE`, `HWLOC_XMLFILE`,
     /// `HWLOC_SYNTHETIC` and `HWLOC_FSROOT`, the first that is set and not empty.
-    Here,
+    Here {
+        /// Device files of GPUs (`dev/nvidia0`) that some process of the job may open, beside those
+        /// that this one may.
+        open: &'a [String],
+    },
     /// A file in hwloc's XML, format 1 or 2.
     Xml(&'a Path),
     /// hwloc's synthetic text, with so many GPUs added to each NUMA node in logical order.
@@ -43,6 +49,10 @@ pub struct Discovered {
     pub origin: String,
     /// Whether it is the machine that this runs on, as the kernel tells it now.
     pub is_live: bool,
+    /// Displays and accelerators that are not among its GPUs, each with the reason.
+    pub uncounted: Vec<Uncounted>,
+    /// What was odd about its devices.
+    pub notes: Vec<String>,
     /// What hwloc made it of.
     pub(crate) material: Material,
 }
@@ -63,7 +73,14 @@ pub(crate) enum Material {
 impl Discovered {
     /// A node that did not come from hwloc.
     pub fn given(topology: Arc<Topology>, origin: String) -> Self {
-        Self { topology, origin, is_live: false, material: Material::Unknown }
+        Self {
+            topology,
+            origin,
+            is_live: false,
+            uncounted: Vec::new(),
+            notes: Vec::new(),
+            material: Material::Unknown,
+        }
     }
 
     /// The node in hwloc's own XML, which `lstopo` and all of hwloc's users read. It has more than
@@ -126,7 +143,7 @@ pub fn discover(source: Source<'_>) -> Result<Discovered> {
     match source {
         Source::Xml(path) => from_xml(path, &format!("{path:?}")),
         Source::Synthetic { text, gpus } => from_synthetic(text, gpus, format!("{text:?}")),
-        Source::Here => {
+        Source::Here { open } => {
             if let Some((name, path)) =
                 variable("MPIBIND_TOPOFILE").or_else(|| variable("HWLOC_XMLFILE"))
             {
@@ -136,7 +153,7 @@ pub fn discover(source: Source<'_>) -> Result<Discovered> {
                 let text = text.to_string_lossy();
                 from_synthetic(&text, &[], format!("{text:?} (from {name})"))
             } else {
-                from_this_machine()
+                from_this_machine(open)
             }
         }
     }
@@ -177,7 +194,12 @@ pub fn count_pci_devices() -> Result<usize> {
     Ok(node.objects_with_type(ObjectType::PCIDevice).count())
 }
 
-fn from_this_machine() -> Result<Discovered> {
+/// The device files of GPUs that this process may open (`dev/nvidia0`), sorted.
+pub fn open_devices() -> Vec<String> {
+    Files::new(&file_tree(), &[]).open_devices()
+}
+
+fn from_this_machine(open: &[String]) -> Result<Discovered> {
     let root = file_tree();
     let is_live = root == Path::new("/");
     let origin =
@@ -190,7 +212,7 @@ fn from_this_machine() -> Result<Discovered> {
         return Err(Error::topology(origin, reason));
     }
     let builder = machine_builder(&root).ok_or_else(|| Error::topology(&origin, refusal()))?;
-    load(builder, &origin, Some(&root), Material::Root(root.clone()))
+    load(builder, &origin, Some(Files::new(&root, open)), Material::Root(root.clone()))
 }
 
 fn machine_builder(root: &Path) -> Option<TopologyBuilder> {
@@ -324,7 +346,7 @@ fn from_synthetic(text: &str, gpus: &[i64], origin: String) -> Result<Discovered
         return Err(Error::topology(&origin, reason));
     }
     let builder = TopologyBuilder::new().from_synthetic(text).map_err(|_| nonsense())?;
-    let tree = read_tree(builder, &origin, None)?;
+    let (tree, _) = read_tree(builder, &origin, None)?;
     // Node numbers mean places in the finished machine: lay it out once without, once with the GPUs.
     let bare = Topology::new(tree.clone(), &origin)?;
     let tree = with_gpus(tree, bare.numas(), gpus)?;
@@ -333,6 +355,8 @@ fn from_synthetic(text: &str, gpus: &[i64], origin: String) -> Result<Discovered
         topology: Arc::new(Topology::new(tree, &origin)?),
         origin,
         is_live: false,
+        uncounted: Vec::new(),
+        notes: Vec::new(),
         material,
     })
 }
@@ -387,13 +411,8 @@ fn with_gpus(mut tree: Tree, numas: &[NumaNode], gpus: &[i64]) -> Result<Tree> {
             .map_or(0, |numa| numa.domain);
         for _ in 0..*count {
             tree.gpus.push(Gpu {
-                index: tree.gpus.len() as u32,
-                vendor: Vendor::Unknown,
-                os_name: None,
-                model: None,
-                uuid: None,
-                pci: None,
-                locality: domain,
+                found: "made up".into(),
+                ..Gpu::new(tree.gpus.len() as u32, Vendor::Unknown, domain)
             });
         }
     }
@@ -403,17 +422,27 @@ fn with_gpus(mut tree: Tree, numas: &[NumaNode], gpus: &[i64]) -> Result<Tree> {
 fn load(
     builder: TopologyBuilder,
     origin: &str,
-    sysfs_root: Option<&Path>,
+    files: Option<Files>,
     material: Material,
 ) -> Result<Discovered> {
-    let tree = read_tree(builder, origin, sysfs_root)?;
-    let is_live = sysfs_root.is_some_and(|root| root == Path::new("/"));
-    let topology = Arc::new(Topology::new(tree, origin)?);
-    Ok(Discovered { topology, origin: origin.to_owned(), is_live, material })
+    let (tree, uncounted) = read_tree(builder, origin, files.as_ref())?;
+    let is_live = matches!(&material, Material::Root(root) if root == Path::new("/"));
+    Ok(Discovered {
+        topology: Arc::new(Topology::new(tree, origin)?),
+        origin: origin.to_owned(),
+        is_live,
+        uncounted,
+        notes: files.map(Files::into_notes).unwrap_or_default(),
+        material,
+    })
 }
 
 /// Lets hwloc load a topology and copies it.
-fn read_tree(builder: TopologyBuilder, origin: &str, sysfs_root: Option<&Path>) -> Result<Tree> {
+fn read_tree(
+    builder: TopologyBuilder,
+    origin: &str,
+    files: Option<&Files>,
+) -> Result<(Tree, Vec<Uncounted>)> {
     let refused = || Error::topology(origin, refusal());
     let builder =
         builder.with_common_type_filter(TypeFilter::KeepStructure).map_err(|_| refused())?;
@@ -439,14 +468,47 @@ fn read_tree(builder: TopologyBuilder, origin: &str, sysfs_root: Option<&Path>) 
         });
     }
     tree.hidden_cpus = read_hidden_cpus(&node, &places, largest);
-    let functions = read_functions(&node, &locality, sysfs_root);
+    let functions = read_functions(&node, &locality);
     let os_devices: Vec<OsDevice> = node
         .objects_with_type(ObjectType::OSDevice)
         .map(|device| read_os_device(device, &locality))
         .collect();
-    tree.gpus = gpus_of(&os_devices, &functions);
-    tree.nics = read_nics(&node, &locality);
-    Ok(tree)
+    let Found { mut gpus, uncounted } = find(&os_devices, &functions, files);
+    let mut nics = read_nics(&node, &locality);
+    if let Some(files) = files {
+        for gpu in &mut gpus {
+            improve_locality(&mut gpu.locality, gpu.pci, &tree, files);
+        }
+        for nic in &mut nics {
+            improve_locality(&mut nic.locality, nic.pci, &tree, files);
+        }
+    }
+    (tree.gpus, tree.nics) = (gpus, nics);
+    Ok((tree, uncounted))
+}
+
+/// Asks the kernel about a device that hwloc could place no better than at the machine.
+fn improve_locality(
+    locality: &mut ObjectId,
+    address: Option<PciAddress>,
+    tree: &Tree,
+    files: &Files,
+) {
+    let (0, Some(address)) = (*locality, address) else { return };
+    if tree.numas.iter().all(|numa| numa.domain == 0) {
+        return; // There is but one place to be.
+    }
+    let text = |name: &str| files.text(&format!("{}/{name}", Files::function(address)));
+    let cpus = text("local_cpulist").and_then(|list| CpuSet::parse(list.trim()).ok());
+    if let Some(cpus) = cpus {
+        *locality = tree.smallest_around(&cpus);
+    }
+    if *locality == 0 {
+        // -1 where the system does not know.
+        let node = text("numa_node").and_then(|number| number.trim().parse::<u32>().ok());
+        let numa = tree.numas.iter().find(|numa| Some(numa.os_index) == node);
+        *locality = numa.map_or(0, |numa| numa.domain);
+    }
 }
 
 /// Copies the CPU side, and returns where each object went, by hwloc's persistent number.
@@ -574,6 +636,10 @@ fn read_os_device(
         model: info(device, &["GPUModel", "LevelZeroDeviceName"]),
         uuid: info(device, &["NVIDIAUUID", "AMDUUID", "LevelZeroUUID"]),
         pci: function_of(device),
+        tiles: device
+            .io_children()
+            .filter(|part| part.object_type() == ObjectType::OSDevice)
+            .count() as u32,
         locality: locality(device),
     }
 }
@@ -581,61 +647,71 @@ fn read_os_device(
 fn read_functions(
     node: &hwloc2::Topology,
     locality: &impl Fn(&TopologyObject) -> ObjectId,
-    sysfs_root: Option<&Path>,
 ) -> Vec<PciFunction> {
     let functions = node.objects_with_type(ObjectType::PCIDevice);
     functions
         .filter_map(|object| {
             let pci = pci_attributes(object)?;
-            let address = pci_address(pci);
-            let has_renderer = object.io_children().any(|device| {
-                let is_coprocessor = matches!(device.attributes(), Some(ObjectAttributes::OSDevice(os)) if os.device_type() == OSDeviceType::CoProcessor);
-                is_coprocessor || name(device).starts_with("renderD")
-            });
             Some(PciFunction {
-                address,
+                address: pci_address(pci),
                 vendor_id: pci.vendor_id(),
                 device_id: pci.device_id(),
                 class_id: pci.class_id(),
                 model: info(object, &["PCIDevice"]),
-                computes: has_renderer || sysfs_root.is_some_and(|root| has_render_node(root, address)),
+                computes: object.io_children().find_map(sign_of_compute),
                 locality: locality(object),
             })
         })
         .collect()
 }
 
-/// Whether the kernel has a render node for a PCI function. hwloc, told to keep what is important,
-/// leaves these nodes out on a live machine.
-fn has_render_node(root: &Path, address: PciAddress) -> bool {
-    let nodes = fs::read_dir(root.join(format!("sys/bus/pci/devices/{address}/drm")));
-    nodes.is_ok_and(|nodes| {
-        nodes.flatten().any(|node| node.file_name().to_string_lossy().starts_with("renderD"))
-    })
+/// What an OS device says about the computing of the PCI function that it belongs to.
+fn sign_of_compute(device: &TopologyObject) -> Option<&'static str> {
+    match device.attributes() {
+        Some(ObjectAttributes::OSDevice(os)) if os.device_type() == OSDeviceType::CoProcessor => {
+            Some("co-processor")
+        }
+        _ => name(device).starts_with("renderD").then_some("render node"),
+    }
 }
 
 /// Network cards that programs open by themselves: OpenFabrics devices, and the network devices of
 /// Slingshot and BXI.
 fn read_nics(node: &hwloc2::Topology, locality: &impl Fn(&TopologyObject) -> ObjectId) -> Vec<Nic> {
-    let is_nic = |device: &&TopologyObject| {
+    let read_nic = |device: &TopologyObject| {
         let Some(ObjectAttributes::OSDevice(attributes)) = device.attributes() else {
-            return false;
+            return None;
         };
-        match attributes.device_type() {
-            OSDeviceType::OpenFabrics => true,
-            OSDeviceType::Network => device
-                .subtype()
-                .is_some_and(|subtype| matches!(subtype.to_bytes(), b"Slingshot" | b"BXI")),
-            _ => false,
-        }
+        let port = match attributes.device_type() {
+            OSDeviceType::OpenFabrics => Some(port_in_use(device)),
+            OSDeviceType::Network => {
+                is_high_speed(device).then_some(())?;
+                None
+            }
+            _ => return None,
+        };
+        let (pci, locality) = (function_of(device), locality(device));
+        Some(Nic { name: name(device), port, pci, locality })
     };
-    let devices = node.objects_with_type(ObjectType::OSDevice);
-    devices
-        .filter(is_nic)
-        .map(|device| Nic {
-            name: name(device),
-            pci: function_of(device),
-            locality: locality(device),
-        })
-        .collect()
+    node.objects_with_type(ObjectType::OSDevice).filter_map(read_nic).collect()
+}
+
+/// Whether a network device is one of Slingshot or BXI: newer versions of hwloc say so, and the PCI
+/// function tells who made it (HPE Cray, Atos).
+fn is_high_speed(device: &TopologyObject) -> bool {
+    const MAKERS: [u16; 2] = [0x17db, 0x119f];
+    let function = device.ancestors().find_map(pci_attributes);
+    let subtype = device.subtype();
+    subtype.is_some_and(|subtype| matches!(subtype.to_bytes(), b"Slingshot" | b"BXI"))
+        || function.is_some_and(|pci| MAKERS.contains(&pci.vendor_id()))
+}
+
+/// The first active port of an OpenFabrics device; the first where none is active.
+fn port_in_use(device: &TopologyObject) -> u32 {
+    const MAX_PORTS: u32 = 8;
+    let is_active = |port: &u32| {
+        // As `/sys/class/infiniband` numbers the states: 4 is ACTIVE.
+        info(device, &[&format!("Port{port}State")]).is_some_and(|state| state.starts_with('4'))
+    };
+    (1..=MAX_PORTS).find(is_active).unwrap_or(1)
 }

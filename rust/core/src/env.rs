@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::devices::{Hierarchy, NO_TILE};
+use crate::given::{Terms, counting};
 use crate::{Error, Gpu, GpuId, Mapping, Result, Vendor};
 
 /// What to put into the environment of a task.
@@ -47,7 +49,8 @@ impl FromStr for Visible {
 
 /// The variables of one task, sorted by name. Nothing is set.
 ///
-/// A task without GPUs on a node that has some gets an empty list, which hides them.
+/// A task without GPUs on a node that has some gets a list that hides them. Where tasks came with
+/// GPUs of their own, their variables stay as they were.
 ///
 /// # Errors
 ///
@@ -57,15 +60,21 @@ pub fn variables(
     mapping: &Mapping,
     task: i64,
     options: EnvOptions,
-) -> Result<Vec<(&'static str, String)>> {
+) -> Result<Vec<(String, String)>> {
     let threads = mapping.nthreads(task)?;
-    let mut variables = vec![("OMP_NUM_THREADS", threads.to_string())];
+    let mut variables = vec![("OMP_NUM_THREADS".to_owned(), threads.to_string())];
+    let mut set = |name: &str, value: String| variables.push((name.into(), value));
     if options.omp_affinity {
-        variables.push(("OMP_PLACES", "threads".into()));
-        variables.push(("OMP_PROC_BIND", "spread".into()));
+        set("OMP_PLACES", "threads".into());
+        set("OMP_PROC_BIND", "spread".into());
     }
     if options.visible != Visible::Off {
-        variables.extend(device_variables(mapping, task, options)?);
+        match &mapping.terms().kept {
+            Some(kept) => {
+                kept[task as usize].iter().for_each(|(name, value)| set(name, value.clone()));
+            }
+            None => device_variables(mapping, task, options, &mut set)?,
+        }
     }
     variables.sort_unstable();
     Ok(variables)
@@ -75,7 +84,8 @@ fn device_variables(
     mapping: &Mapping,
     task: i64,
     options: EnvOptions,
-) -> Result<Vec<(&'static str, String)>> {
+    set: &mut impl FnMut(&str, String),
+) -> Result<()> {
     let all = mapping.topology().gpus();
     let mut shown: Vec<&Gpu> = mapping.gpus(task)?.collect();
     if options.visible == Visible::OwnFirst {
@@ -83,34 +93,66 @@ fn device_variables(
         let others = (0..all.len()).filter(|place| !own.contains(place));
         shown.extend(others.map(|place| &all[place]));
     }
-    let kind = if options.gpu_uuids { GpuId::Uuid } else { GpuId::Index };
-    let mut variables = Vec::new();
-    for (vendor, variable) in Vendor::ALL.into_iter().zip(VISIBLE_DEVICES) {
-        if !all.iter().any(|gpu| gpu.vendor == vendor) {
-            continue;
-        }
-        let names: Vec<String> = shown
-            .iter()
-            .filter(|gpu| gpu.vendor == vendor)
-            .map(|gpu| gpu.id(kind))
-            .collect::<Result<_>>()?;
-        variables.push((variable, names.join(",")));
-        // An index means nothing until the order is agreed: by default CUDA counts the fastest
-        // GPU first, and Level Zero leaves its order open.
+    let has = |vendor| all.iter().any(|gpu| gpu.vendor == vendor);
+    for vendor in Vendor::ALL.into_iter().filter(|vendor| has(*vendor)) {
+        let of_vendor: Vec<&Gpu> =
+            shown.iter().filter(|gpu| gpu.vendor == vendor).copied().collect();
         match vendor {
-            Vendor::Nvidia if kind == GpuId::Index => {
-                variables.push(("CUDA_DEVICE_ORDER", "PCI_BUS_ID".into()));
+            Vendor::Nvidia => {
+                set("CUDA_VISIBLE_DEVICES", names(&of_vendor, options)?);
+                if !options.gpu_uuids {
+                    // A number means nothing until the order is agreed: by default CUDA counts the
+                    // fastest GPU first.
+                    set("CUDA_DEVICE_ORDER", "PCI_BUS_ID".into());
+                }
             }
-            Vendor::Intel => variables.push(("ZE_ENABLE_PCI_ID_DEVICE_ORDER", "1".into())),
-            _ => {}
+            Vendor::Amd => {
+                set("ROCR_VISIBLE_DEVICES", names(&of_vendor, options)?);
+                // The layers above count from those GPUs that ROCr shows. Theirs are left alone
+                // where they are not set, with one exception: HIP takes the variable of CUDA for
+                // its own, which it is not on a node with GPUs of both vendors.
+                let mut upper = mapping.terms().upper.clone();
+                if has(Vendor::Nvidia) && !upper.contains(&"HIP_VISIBLE_DEVICES") {
+                    upper.push("HIP_VISIBLE_DEVICES");
+                }
+                upper.iter().for_each(|name| set(name, counting(of_vendor.len())));
+            }
+            Vendor::Intel => level_zero(mapping.terms(), &of_vendor, set),
+            Vendor::Unknown => set("VISIBLE_DEVICES", names(&of_vendor, options)?),
         }
     }
-    Ok(variables)
+    Ok(())
 }
 
-/// The variables in which runtimes look for the devices that they may show, in the order of
-/// [`Vendor::ALL`].
-///
-/// For AMD only the lowest layer's: masks of HIP and ROCr compose and could leave nothing.
-pub const VISIBLE_DEVICES: [&str; 4] =
-    ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "VISIBLE_DEVICES"];
+fn names(gpus: &[&Gpu], options: EnvOptions) -> Result<String> {
+    let name = |gpu: &&Gpu| match options.gpu_uuids {
+        true => gpu.id(GpuId::Uuid),
+        false => Ok(gpu.ordinal().to_string()),
+    };
+    Ok(gpus.iter().map(name).collect::<Result<Vec<_>>>()?.join(","))
+}
+
+/// Level Zero has no names but numbers, in PCI order if told so: of tiles by default, of GPUs where
+/// the user says so. That it counts tiles is said with the numbers, as older drivers do not by
+/// themselves.
+fn level_zero(terms: &Terms, gpus: &[&Gpu], set: &mut impl FnMut(&str, String)) {
+    let mut entries = Vec::new();
+    let hierarchy = terms.hierarchy.unwrap_or(Hierarchy::Flat);
+    for gpu in gpus {
+        match (hierarchy, terms.tiles.get(&gpu.ordinal())) {
+            (Hierarchy::Composite, None) => entries.push(gpu.ordinal().to_string()),
+            (Hierarchy::Composite, Some(tiles)) => {
+                entries.extend(tiles.iter().map(|tile| format!("{}.{tile}", gpu.ordinal())));
+            }
+            (Hierarchy::Flat | Hierarchy::Combined, part) => {
+                let all: Vec<u32> = (0..gpu.tiles).collect();
+                let tiles = part.unwrap_or(&all).iter();
+                entries.extend(tiles.map(|tile| (gpu.first_tile + tile).to_string()));
+            }
+        }
+    }
+    let mask = if entries.is_empty() { NO_TILE.into() } else { entries.join(",") };
+    set("ZE_AFFINITY_MASK", mask);
+    set("ZE_ENABLE_PCI_ID_DEVICE_ORDER", "1".into());
+    set("ZE_FLAT_DEVICE_HIERARCHY", hierarchy.name().into());
+}

@@ -4,15 +4,20 @@
 //! can change without changing what programs read. Any change to what a reader would find here asks
 //! for a new [`VERSION`], except a new field that may be missing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::devices::PciAddress;
+use crate::devices::{Hierarchy, PciAddress};
 use crate::discover::Discovered;
+use crate::given::Terms;
 use crate::mapping::MappingBuilder;
 use crate::topology::{Group, LaidOut};
-use crate::{CpuSet, Error, Gpu, GpuId, Kind, MAX_TASKS, Mapping, Nic, NumaNode, Result, Topology};
+use crate::{
+    CpuSet, Error, Gpu, GpuId, Kind, MAX_TASKS, Mapping, Nic, NumaNode, Result, Topology,
+    Uncounted, VIEW_VARIABLES,
+};
 
 /// The version of the schema that is written, and the only one there is so far.
 pub const VERSION: u32 = 1;
@@ -55,7 +60,8 @@ impl Saved {
             tasks: (0..mapping.ntasks() as i64).map(task).collect::<Result<_>>()?,
             warnings: mapping.warnings().to_vec(),
             notes: mapping.notes().to_vec(),
-            node: TopologyRecord::of(&node.topology, &node.origin),
+            terms: TermsRecord::of(mapping.terms()),
+            node: TopologyRecord::of_node(node),
             mapped: is_part.then(|| TopologyRecord::of(mapping.topology(), &node.origin)),
         }))
     }
@@ -74,7 +80,7 @@ impl Saved {
 impl Discovered {
     /// Writes the node as JSON, on one line.
     pub fn to_json(&self) -> String {
-        write(&TopologyRecord::of(&self.topology, &self.origin))
+        write(&TopologyRecord::of_node(self))
     }
 
     /// Reads what [`Self::to_json`] wrote.
@@ -97,6 +103,9 @@ struct MappingRecord {
     tasks: Vec<TaskRecord>,
     warnings: Vec<String>,
     notes: Vec<String>,
+    /// How variables must be written, where the job came with some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    terms: Option<TermsRecord>,
     /// The whole node.
     node: TopologyRecord,
     /// The part of it that was mapped, where that is not all.
@@ -114,6 +123,18 @@ struct TaskRecord {
 }
 
 #[derive(Serialize, Deserialize)]
+struct TermsRecord {
+    /// What Level Zero counts.
+    hierarchy: Option<String>,
+    /// The numbers of GPUs of which some tiles were given only, each with these.
+    tiles: Vec<(u32, Vec<u32>)>,
+    /// Variables that count from what ROCr shows.
+    upper: Vec<String>,
+    /// The variables that each task keeps.
+    kept: Option<Vec<BTreeMap<String, String>>>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct TopologyRecord {
     format: String,
     version: u32,
@@ -123,6 +144,11 @@ struct TopologyRecord {
     numas: Vec<NumaRecord>,
     gpus: Vec<GpuRecord>,
     nics: Vec<NicRecord>,
+    #[serde(default)]
+    uncounted: Vec<UncountedRecord>,
+    /// What was odd about the devices.
+    #[serde(default)]
+    notes: Vec<String>,
     /// CPUs that may not be used, and the innermost objects that they belong to.
     hidden_cpus: Vec<(u32, usize)>,
 }
@@ -159,13 +185,35 @@ struct GpuRecord {
     model: Option<String>,
     uuid: Option<String>,
     pci: Option<String>,
+    /// The number that the vendor's runtime gives it, where that is not `index`.
+    ordinal: Option<u32>,
+    #[serde(default = "one")]
+    tiles: u32,
+    /// Without, each GPU is one tile.
+    first_tile: Option<u32>,
+    device_file: Option<String>,
+    #[serde(default)]
+    found: String,
     object: usize,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[derive(Serialize, Deserialize)]
+struct UncountedRecord {
+    pci: String,
+    vendor: String,
+    model: Option<String>,
+    reason: String,
 }
 
 #[derive(Serialize, Deserialize)]
 struct NicRecord {
     name: String,
     pci: Option<String>,
+    port: Option<u32>,
     object: usize,
 }
 
@@ -269,7 +317,42 @@ impl MappingRecord {
         }
         let mut mapping = builder.finish(topology, gpus, self.warnings);
         self.notes.into_iter().for_each(|note| mapping.note(note));
+        if let Some(terms) = self.terms {
+            mapping.set_terms(terms.restore(mapping.ntasks())?);
+        }
         Ok(Saved { mapping, node, gpu_ids })
+    }
+}
+
+impl TermsRecord {
+    fn of(terms: &Terms) -> Option<Self> {
+        let kept = |tasks: &Vec<Vec<(String, String)>>| {
+            tasks.iter().map(|variables| variables.iter().cloned().collect()).collect()
+        };
+        (*terms != Terms::default()).then(|| Self {
+            hierarchy: terms.hierarchy.map(|hierarchy| hierarchy.name().into()),
+            tiles: terms.tiles.iter().map(|(gpu, tiles)| (*gpu, tiles.clone())).collect(),
+            upper: terms.upper.iter().map(|name| (*name).into()).collect(),
+            kept: terms.kept.as_ref().map(kept),
+        })
+    }
+
+    fn restore(self, ntasks: usize) -> Restored<Terms> {
+        let hierarchy = |word: String| one_of(Hierarchy::ALL, Hierarchy::name, "hierarchy", &word);
+        // Else a mapping could set any variable at all.
+        let variable = |name: &str| one_of(VIEW_VARIABLES, |name| name, "variable for GPUs", name);
+        let kept = self.kept.unwrap_or_default();
+        if !kept.is_empty() && kept.len() != ntasks {
+            return Err(format!("its terms keep the variables of {} tasks", kept.len()));
+        }
+        kept.iter().flat_map(BTreeMap::keys).try_for_each(|name| variable(name).map(|_| ()))?;
+        let kept: Vec<Vec<_>> = kept.into_iter().map(|task| task.into_iter().collect()).collect();
+        Ok(Terms {
+            hierarchy: self.hierarchy.map(hierarchy).transpose()?,
+            tiles: self.tiles.into_iter().collect(),
+            upper: self.upper.iter().map(|name| variable(name)).collect::<Restored<_>>()?,
+            kept: (!kept.is_empty()).then_some(kept),
+        })
     }
 }
 
@@ -305,6 +388,20 @@ impl TaskRecord {
 }
 
 impl TopologyRecord {
+    fn of_node(node: &Discovered) -> Self {
+        let uncounted = |device: &Uncounted| UncountedRecord {
+            pci: device.pci.to_string(),
+            vendor: device.vendor.clone(),
+            model: device.model.clone(),
+            reason: device.reason.clone(),
+        };
+        Self {
+            uncounted: node.uncounted.iter().map(uncounted).collect(),
+            notes: node.notes.clone(),
+            ..Self::of(&node.topology, &node.origin)
+        }
+    }
+
     fn of(topology: &Topology, origin: &str) -> Self {
         let pci = |pci: Option<PciAddress>| pci.map(|pci| pci.to_string());
         Self {
@@ -334,6 +431,11 @@ impl TopologyRecord {
                     model: gpu.model.clone(),
                     uuid: gpu.uuid.clone(),
                     pci: pci(gpu.pci),
+                    ordinal: gpu.ordinal,
+                    tiles: gpu.tiles,
+                    first_tile: Some(gpu.first_tile),
+                    device_file: gpu.device_file.clone(),
+                    found: gpu.found.clone(),
                     object: gpu.locality,
                 })
                 .collect(),
@@ -341,9 +443,12 @@ impl TopologyRecord {
                 .map(|nic| NicRecord {
                     name: nic.name.clone(),
                     pci: pci(nic.pci),
+                    port: nic.port,
                     object: nic.locality,
                 })
                 .collect(),
+            uncounted: Vec::new(),
+            notes: Vec::new(),
             hidden_cpus: topology.hidden_cpus().to_vec(),
         }
     }
@@ -354,7 +459,12 @@ impl TopologyRecord {
         let gpus = self.gpus.into_iter().map(GpuRecord::restore).collect::<Restored<_>>()?;
         let nics = self.nics.into_iter().map(NicRecord::restore).collect::<Restored<_>>()?;
         let topology = Topology::from_levels(levels, numas, gpus, nics, self.hidden_cpus)?;
-        Ok(Discovered::given(Arc::new(topology), self.origin + FROM_JSON))
+        let uncounted = self.uncounted.into_iter().map(UncountedRecord::restore);
+        Ok(Discovered {
+            uncounted: uncounted.collect::<Restored<_>>()?,
+            notes: self.notes,
+            ..Discovered::given(Arc::new(topology), self.origin + FROM_JSON)
+        })
     }
 }
 
@@ -415,14 +525,31 @@ impl GpuRecord {
             model: self.model,
             uuid: self.uuid,
             pci: pci_address(self.pci)?,
+            ordinal: self.ordinal,
+            tiles: self.tiles,
+            first_tile: self.first_tile.unwrap_or(self.index),
+            device_file: self.device_file,
+            found: self.found,
             locality: self.object,
         })
     }
 }
 
+impl UncountedRecord {
+    fn restore(self) -> Restored<Uncounted> {
+        let Self { pci, vendor, model, reason } = self;
+        Ok(Uncounted { pci: pci.parse()?, vendor, model, reason })
+    }
+}
+
 impl NicRecord {
     fn restore(self) -> Restored<Nic> {
-        Ok(Nic { name: self.name, pci: pci_address(self.pci)?, locality: self.object })
+        Ok(Nic {
+            name: self.name,
+            port: self.port,
+            pci: pci_address(self.pci)?,
+            locality: self.object,
+        })
     }
 }
 

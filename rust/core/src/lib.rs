@@ -15,6 +15,7 @@ pub mod devices;
 pub mod discover;
 pub mod env;
 mod error;
+mod given;
 pub mod json;
 mod map;
 mod mapping;
@@ -25,7 +26,7 @@ mod summary;
 mod topology;
 
 pub use cpuset::CpuSet;
-pub use devices::{Gpu, GpuId, Nic, Vendor, visible};
+pub use devices::{Gpu, GpuId, Nic, PciAddress, Sight, Uncounted, VIEW_VARIABLES, Vendor, View};
 pub use error::{Error, Result};
 pub use map::map;
 pub use mapping::Mapping;

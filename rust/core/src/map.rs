@@ -6,12 +6,14 @@
 //! Everything is dealt in contiguous blocks ([`Blocks`]): tasks to domains, objects or GPUs to
 //! tasks, or, where there are more tasks than things, tasks to things.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::given::Given;
 use crate::mapping::{Mapping, MappingBuilder};
 use crate::topology::{Object, ObjectId};
-use crate::{Error, Request, Restriction, RestrictionKind, Result, Topology};
+use crate::{Error, Gpu, Request, Restriction, RestrictionKind, Result, Topology};
 
 /// Maps tasks to a node.
 ///
@@ -21,6 +23,10 @@ use crate::{Error, Request, Restriction, RestrictionKind, Result, Topology};
 /// leaves no CPU.
 pub fn map(topology: &Arc<Topology>, request: &Request) -> Result<Mapping> {
     let mut node = Arc::clone(topology);
+    let given = Given::new(&request.views, topology.gpus());
+    if let Some(given) = given.as_ref().filter(|given| given.together.len() < node.gpus().len()) {
+        node = Arc::new(node.with_gpus(&given.together));
+    }
     if let Some(with_default_numas) = node.with_default_numas()? {
         node = Arc::new(with_default_numas);
     }
@@ -43,13 +49,18 @@ pub fn map(topology: &Arc<Topology>, request: &Request) -> Result<Mapping> {
     if let Some(restriction) = &request.restriction {
         node = Arc::new(restrict(&node, restriction)?);
     }
-    let mut mapper = Mapper::new(node, request);
+    let own = given.as_ref().and_then(|given| places_of_own(given, topology, &node));
+    let mut mapper = Mapper::new(node, request, own);
     if request.greedy && request.ntasks < mapper.domains.len() {
         mapper.map_greedily();
     } else {
         mapper.map_by_hierarchy();
     }
     let mut mapping = mapper.finish();
+    if let Some(given) = given {
+        given.notes.into_iter().for_each(|note| mapping.note(note));
+        mapping.set_terms(given.terms);
+    }
     if let Some(quota) = request.quota {
         heed_quota(&mut mapping, request, quota);
     }
@@ -130,6 +141,21 @@ struct Domain {
     tasks: Range<usize>,
 }
 
+/// The GPUs that the tasks keep, as places in the list of `node`, a part of `topology`.
+fn places_of_own(given: &Given, topology: &Topology, node: &Topology) -> Option<Vec<Vec<usize>>> {
+    let own = given.own.as_ref()?;
+    let key = |gpu: &Gpu| (gpu.vendor, gpu.index);
+    let places: HashMap<_, usize> =
+        node.gpus().iter().enumerate().map(|(place, gpu)| (key(gpu), place)).collect();
+    let place = |gpu: &usize| places.get(&key(&topology.gpus()[*gpu])).copied();
+    let of_task = |gpus: &Vec<usize>| {
+        let mut places: Vec<usize> = gpus.iter().filter_map(place).collect();
+        places.sort_unstable();
+        places
+    };
+    Some(own.iter().map(of_task).collect())
+}
+
 struct Mapper<'a> {
     node: Arc<Topology>,
     request: &'a Request,
@@ -140,11 +166,15 @@ struct Mapper<'a> {
     places: Vec<ObjectId>,
     /// GPUs by task.
     gpus: Vec<Vec<usize>>,
+    /// The GPUs that each task has had from the start, where they are not to be dealt.
+    own: Option<Vec<Vec<usize>>>,
+    /// The task that is mapped first, second ..., where that is not the order of tasks.
+    order: Option<Vec<usize>>,
     warnings: Vec<String>,
 }
 
 impl<'a> Mapper<'a> {
-    fn new(node: Arc<Topology>, request: &'a Request) -> Self {
+    fn new(node: Arc<Topology>, request: &'a Request, own: Option<Vec<Vec<usize>>>) -> Self {
         let domains = node.numas().iter().map(|numa| {
             let pus = node.objects()[numa.domain].pus.clone();
             Domain { object: numa.domain, pus, tasks: 0..0 }
@@ -157,13 +187,18 @@ impl<'a> Mapper<'a> {
             request,
             builder: MappingBuilder::new(request.ntasks, node.pus().len()),
             gpus: vec![Vec::new(); request.ntasks],
+            own,
+            order: None,
             warnings: Vec::new(),
             node,
         }
     }
 
-    fn finish(self) -> Mapping {
-        self.builder.finish(self.node, self.gpus, self.warnings)
+    fn finish(mut self) -> Mapping {
+        if let Some(order) = &self.order {
+            self.builder = self.builder.reordered(order);
+        }
+        self.builder.finish(self.node, self.own.unwrap_or(self.gpus), self.warnings)
     }
 
     /// Fewer tasks than domains: each takes several, with all that is in them.
@@ -177,6 +212,9 @@ impl<'a> Mapper<'a> {
             ));
         }
         let blocks = Blocks { items: self.domains.len(), hands: ntasks };
+        if let Some(homes) = self.homes() {
+            self.order = Some(tasks_of_blocks(&homes, &blocks));
+        }
         for (task, block) in blocks.iter().enumerate() {
             let mut cpus = Vec::new();
             for domain in &mut self.domains[block] {
@@ -186,6 +224,9 @@ impl<'a> Mapper<'a> {
             cpus.sort_unstable();
             let threads = if nthreads > 0 { nthreads } else { cpus.len() };
             self.builder.push(&cpus, threads);
+        }
+        if self.own.is_some() {
+            return;
         }
         for domain in &self.domains {
             for gpu in self.gpus_inside(domain.object) {
@@ -197,20 +238,41 @@ impl<'a> Mapper<'a> {
 
     /// Tasks spread over domains, then over the objects of the level that has enough of them.
     fn map_by_hierarchy(&mut self) {
-        let shares = largest_remainder(self.request.ntasks, &self.weights());
+        let mut shares = largest_remainder(self.request.ntasks, &self.weights());
+        if let Some(homes) = self.homes() {
+            let (with_homes, order) = tasks_at_home(&homes, &self.cpu_weights());
+            (shares, self.order) = (with_homes, Some(order));
+        }
         let mut first = 0;
         for (index, share) in shares.into_iter().enumerate() {
             self.domains[index].tasks = first..first + share;
             first += share;
             if share > 0 {
                 self.map_domain(index);
+                if self.own.is_some() {
+                    continue;
+                }
                 let Domain { object, ref tasks, .. } = self.domains[index];
                 let tasks = tasks.clone();
                 let near = self.gpus_inside(object);
                 deal(near.len(), share, |gpu, task| self.gpus[tasks.start + task].push(near[gpu]));
             }
         }
-        self.deal_gpus_above_domains();
+        if self.own.is_none() {
+            self.deal_gpus_above_domains();
+        }
+    }
+
+    /// The domain of each task's own GPUs, of the first that is in one; none where tasks have no GPUs
+    /// of their own, or are not to be placed by them.
+    fn homes(&self) -> Option<Vec<Option<usize>>> {
+        let own = self.own.as_ref().filter(|_| self.request.gpu_optim)?;
+        let domain_of = |place: ObjectId| {
+            self.domains.iter().position(|domain| self.node.is_inside(place, domain.object))
+        };
+        let of_gpus: Vec<Option<usize>> =
+            self.places.iter().map(|place| domain_of(*place)).collect();
+        Some(own.iter().map(|gpus| gpus.iter().find_map(|gpu| of_gpus[*gpu])).collect())
     }
 
     /// What each domain weighs when tasks are spread: its GPUs, or its CPUs.
@@ -228,6 +290,10 @@ impl<'a> Mapper<'a> {
                 return weights;
             }
         }
+        self.cpu_weights()
+    }
+
+    fn cpu_weights(&self) -> Vec<u64> {
         self.domains.iter().map(|domain| domain.pus.len() as u64).collect()
     }
 
@@ -363,6 +429,38 @@ impl<'a> Mapper<'a> {
     }
 }
 
+/// Spreads tasks over domains so that each task with a home is there. The others make up what domains
+/// lack of their proper share. Returns the tasks per domain, and all tasks by domain.
+fn tasks_at_home(homes: &[Option<usize>], weights: &[u64]) -> (Vec<usize>, Vec<usize>) {
+    let mut tasks: Vec<Vec<usize>> = vec![Vec::new(); weights.len()];
+    for (task, home) in homes.iter().enumerate() {
+        home.iter().for_each(|home| tasks[*home].push(task));
+    }
+    let mut homeless = (0..homes.len()).filter(|task| homes[*task].is_none());
+    let proper = largest_remainder(homes.len(), weights);
+    for (of_domain, proper) in tasks.iter_mut().zip(proper) {
+        let lacking = proper.saturating_sub(of_domain.len());
+        of_domain.extend(homeless.by_ref().take(lacking));
+        of_domain.sort_unstable();
+    }
+    (tasks.iter().map(Vec::len).collect(), tasks.concat())
+}
+
+/// Gives each block of domains one task, if possible one whose home is there.
+fn tasks_of_blocks(homes: &[Option<usize>], blocks: &Blocks) -> Vec<usize> {
+    let mut of_block: Vec<Option<usize>> = vec![None; blocks.hands];
+    let mut waiting = Vec::new();
+    for (task, home) in homes.iter().enumerate() {
+        let block = home.map(|home| blocks.iter().take_while(|block| block.end <= home).count());
+        match block {
+            Some(block) if of_block[block].is_none() => of_block[block] = Some(task),
+            _ => waiting.push(task),
+        }
+    }
+    let mut waiting = waiting.into_iter();
+    of_block.into_iter().map(|task| task.or_else(|| waiting.next()).unwrap_or(0)).collect()
+}
+
 /// Where a GPU counts as hanging: its own place, or, if that has nothing to do with any domain (CPUs
 /// without memory of their own), the closest place above that has.
 fn place_among(node: &Topology, domains: &[Domain], mut place: ObjectId) -> ObjectId {
@@ -465,6 +563,17 @@ mod tests {
         assert_eq!(seats(13, &[5, 3, 6, 0]), [5, 3, 5, 0]);
         assert_eq!(seats(4, &[1, 1, 2]), [1, 1, 2]);
         assert_eq!(seats(7, &[1, 2, 3]), [3, 2, 2]);
+    }
+
+    #[test]
+    fn tasks_with_gpus_of_their_own_are_at_home() {
+        let homes = [Some(1), None, Some(1), Some(0), None];
+        assert_eq!(tasks_at_home(&homes, &[4, 4]), (vec![3, 2], vec![1, 3, 4, 0, 2]));
+        let all_on_one = [Some(1), Some(1), Some(1), None];
+        assert_eq!(tasks_at_home(&all_on_one, &[4, 4]), (vec![1, 3], vec![3, 0, 1, 2]));
+        let blocks = Blocks { items: 4, hands: 3 }; // domains 0 and 1, 2, 3
+        assert_eq!(tasks_of_blocks(&[Some(3), Some(1), None], &blocks), [1, 2, 0]);
+        assert_eq!(tasks_of_blocks(&[Some(0), Some(1), Some(0)], &blocks), [0, 1, 2]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::given::Terms;
 use crate::{CpuSet, Error, Gpu, GpuId, Result, Topology};
 
 /// Where the tasks of one node go.
@@ -15,6 +16,7 @@ pub struct Mapping {
     offsets: Vec<u32>,
     threads: Vec<u32>,
     gpus: Vec<Vec<usize>>,
+    terms: Terms,
     warnings: Vec<String>,
     notes: Vec<String>,
 }
@@ -99,6 +101,15 @@ impl Mapping {
     /// What happened that needs no action.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// How its variables go with those that were there.
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    pub(crate) fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
     }
 
     pub(crate) fn note(&mut self, text: String) {
@@ -244,8 +255,23 @@ impl MappingBuilder {
             offsets: self.offsets,
             threads: self.threads,
             gpus,
+            terms: Terms::default(),
             warnings,
             notes: Vec::new(),
         }
+    }
+
+    /// Puts tasks that were mapped in another order into theirs: `order` has the task of each.
+    pub(crate) fn reordered(self, order: &[usize]) -> Self {
+        let mut place = vec![0; order.len()];
+        for (mapped, task) in order.iter().enumerate() {
+            place[*task] = mapped;
+        }
+        let mut sorted = Self::new(order.len(), self.cpus.len());
+        for mapped in place {
+            let (start, end) = (self.offsets[mapped] as usize, self.offsets[mapped + 1] as usize);
+            sorted.push(&self.cpus[start..end], self.threads[mapped] as usize);
+        }
+        sorted
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::topology::ObjectId;
 use crate::{CpuSet, Topology};
 
 /// A process of the node.
@@ -188,7 +187,7 @@ fn far_gpus(topology: &Topology, process: &Process) -> Vec<Finding> {
     let all = topology.cpus();
     let far = used.iter().filter_map(|place| {
         let gpu = gpus.get(*place)?;
-        let near = cpus_of(topology, gpu.locality);
+        let near = topology.cpus_near(gpu.locality);
         if near.is_empty() || near == all || !near.is_disjoint(&process.cpus) {
             return None;
         }
@@ -201,10 +200,6 @@ fn far_gpus(topology: &Topology, process: &Process) -> Vec<Finding> {
         }))
     });
     far.collect()
-}
-
-fn cpus_of(topology: &Topology, object: ObjectId) -> CpuSet {
-    topology.pus()[topology.objects()[object].pus.clone()].iter().copied().collect()
 }
 
 fn quota_below_cpus(processes: &[Process], quota: f64) -> Option<Finding> {

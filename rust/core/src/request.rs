@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::{CpuSet, Error, Result};
+use crate::{CpuSet, Error, Result, View};
 
 /// The most tasks that one node may have: far beyond any node, and small enough that a slip of
 /// the keyboard does not fill the memory.
@@ -56,6 +56,7 @@ pub struct Request {
     pub(crate) restriction: Option<Restriction>,
     pub(crate) affinity: Option<CpuSet>,
     pub(crate) quota: Option<f64>,
+    pub(crate) views: Vec<View>,
 }
 
 /// A part of the machine.
@@ -153,6 +154,7 @@ impl Request {
             restriction,
             affinity: None,
             quota: None,
+            views: Vec::new(),
         })
     }
 
@@ -170,6 +172,20 @@ impl Request {
     ) -> Result<Self> {
         let ntasks = checked_ntasks(ntasks)?;
         Ok(Self { ntasks, affinity, quota, ..self.clone() })
+    }
+
+    /// The same within the GPUs that the tasks were given: no view for all of the node's, one that
+    /// all tasks have, or one for each task.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidParameter`] for another number of views.
+    pub fn with_views(self, views: Vec<View>) -> Result<Self> {
+        if views.len() > 1 && views.len() != self.ntasks {
+            let legal = format!("give one for all {} tasks, or one for each", self.ntasks);
+            return Err(Error::parameter("environ", format!("{} of them", views.len()), legal));
+        }
+        Ok(Self { views, ..self })
     }
 
     /// All but the number of tasks, by name, in one spelling: equal texts ask for the same.

@@ -191,6 +191,28 @@ impl Tree {
         id
     }
 
+    /// The smallest object that has all of these CPUs, or of those of them that exist here; the
+    /// machine where there are none.
+    pub(crate) fn smallest_around(&self, cpus: &CpuSet) -> ObjectId {
+        // Children come after their parents: one walk from the end counts for every object.
+        let mut count = vec![0usize; self.nodes.len()];
+        let mut parent = vec![0; self.nodes.len()];
+        for (id, node) in self.nodes.iter().enumerate() {
+            node.children.iter().for_each(|child| parent[*child] = id);
+            let is_one =
+                node.kind == Kind::Pu && node.os_index.is_some_and(|cpu| cpus.contains(cpu));
+            count[id] = usize::from(is_one);
+        }
+        for id in (1..self.nodes.len()).rev() {
+            count[parent[id]] += count[id];
+        }
+        let all = count[0];
+        let has_all = (0..self.nodes.len()).rev().find(|id| all > 0 && count[*id] == all);
+        // Of several, one inside the other, the outer ones have no more CPUs; the last is the
+        // innermost.
+        has_all.unwrap_or(0)
+    }
+
     /// What must be equal for two objects to be of one level.
     fn level_key(&self, id: ObjectId) -> (Kind, usize) {
         let node = &self.nodes[id];
@@ -383,6 +405,18 @@ impl Topology {
         self.pus.iter().copied().collect()
     }
 
+    /// The CPUs of an object.
+    pub fn cpus_near(&self, object: ObjectId) -> CpuSet {
+        self.pus[self.objects[object].pus.clone()].iter().copied().collect()
+    }
+
+    /// OS indexes of the memory domains with some of an object's CPUs.
+    pub fn numas_near(&self, object: ObjectId) -> Vec<u32> {
+        let cpus = self.cpus_near(object);
+        let near = self.numas.iter().filter(|numa| !numa.cpus.is_disjoint(&cpus));
+        near.map(|numa| numa.os_index).collect()
+    }
+
     /// The level of the cores, or the one just below where cores would be: on a machine without
     /// SMT the two are one level, and it is the hardware threads' level that stays.
     pub fn core_depth(&self) -> usize {
@@ -433,6 +467,12 @@ impl Topology {
             object = self.objects[object].parent;
         }
         object == ancestor
+    }
+
+    /// The machine with only these of its GPUs (places in the list, rising).
+    pub(crate) fn with_gpus(&self, places: &[usize]) -> Self {
+        let gpus = places.iter().map(|place| self.gpus[*place].clone()).collect();
+        Self { gpus, ..self.clone() }
     }
 
     /// The machine as the mapping sees it: with one kind of memory.

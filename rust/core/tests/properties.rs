@@ -10,9 +10,9 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mpibind_core::env::{EnvOptions, variables};
+use mpibind_core::env::{EnvOptions, Visible, variables};
 use mpibind_core::{
-    CpuSet, Error, Kind, Mapping, ObjectId, Parameters, Request, Topology, Vendor, map,
+    CpuSet, Error, Gpu, Kind, Mapping, ObjectId, Parameters, Request, Topology, Vendor, View, map,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
@@ -43,6 +43,8 @@ fn runner(cases: u32) -> TestRunner {
 struct Situation<'a> {
     machine: &'a Arc<Topology>,
     asked: &'a Parameters<'a>,
+    /// The GPUs that the job has, by place; None for all.
+    shown: Option<BTreeSet<usize>>,
     answer: Result<Mapping, Error>,
 }
 
@@ -70,8 +72,11 @@ fn complain<T: std::fmt::Debug>(name: &str, result: Result<(), TestError<T>>) {
 
 fn check(machine: &Arc<Topology>, ask: &Ask, property: fn(&Situation<'_>) -> Check) -> Check {
     ask.on(machine, |asked| {
-        let answer = Request::new(asked).and_then(|request| map(machine, &request));
-        let situation = Situation { machine, asked, answer };
+        // In every other case the job has but some of the GPUs.
+        let seed = format!("{asked:?}").bytes().fold(0, |seed, byte| scramble(seed, byte.into()));
+        let shown = (seed % 2 == 0).then(|| some_gpus(machine, seed));
+        let answer = map_for(machine, asked, shown.as_slice());
+        let situation = Situation { machine, asked, shown, answer };
         property(&situation).map_err(|failure| match failure {
             TestCaseError::Reject(why) => TestCaseError::Reject(why),
             TestCaseError::Fail(why) => {
@@ -79,6 +84,53 @@ fn check(machine: &Arc<Topology>, ask: &Ask, property: fn(&Situation<'_>) -> Che
             }
         })
     })
+}
+
+/// About two thirds of the GPUs of a machine, by place.
+fn some_gpus(machine: &Topology, seed: u64) -> BTreeSet<usize> {
+    (0..machine.gpus().len()).filter(|gpu| scramble(seed, *gpu as u64) % 3 > 0).collect()
+}
+
+/// Maps within what the tasks were given: all of them one set of GPUs, or each its own.
+fn map_for(
+    machine: &Arc<Topology>,
+    asked: &Parameters<'_>,
+    shown: &[BTreeSet<usize>],
+) -> Result<Mapping, Error> {
+    let views = shown.iter().map(|gpus| view(machine, gpus)).collect();
+    map(machine, &Request::new(asked)?.with_views(views)?)
+}
+
+const VARIABLES: [(Vendor, &str); 4] = [
+    (Vendor::Nvidia, "CUDA_VISIBLE_DEVICES"),
+    (Vendor::Amd, "ROCR_VISIBLE_DEVICES"),
+    (Vendor::Intel, "ZE_AFFINITY_MASK"),
+    (Vendor::Unknown, "VISIBLE_DEVICES"),
+];
+
+/// The variables of a process that has these GPUs.
+fn view(machine: &Topology, shown: &BTreeSet<usize>) -> View {
+    let value = |vendor: Vendor| {
+        let gpus = shown.iter().map(|place| &machine.gpus()[*place]);
+        let value = list(gpus.filter(|gpu| gpu.vendor == vendor));
+        // For Level Zero no list is a list of all.
+        if vendor == Vendor::Intel && value.is_empty() { "1000".into() } else { value }
+    };
+    let has = |vendor: Vendor| machine.gpus().iter().any(|gpu| gpu.vendor == vendor);
+    let set = VARIABLES.into_iter().filter(|(vendor, _)| has(*vendor));
+    View::new(set.map(|(vendor, name)| (name.to_owned(), value(vendor))), None)
+}
+
+/// GPUs of one vendor as its runtime wants them; for Level Zero these are tiles.
+fn list<'a>(gpus: impl Iterator<Item = &'a Gpu>) -> String {
+    let numbers: Vec<String> = gpus
+        .flat_map(|gpu| match gpu.vendor {
+            Vendor::Intel => (gpu.first_tile..gpu.first_tile + gpu.tiles).collect(),
+            _ => vec![gpu.ordinal()],
+        })
+        .map(|number: u32| number.to_string())
+        .collect();
+    numbers.join(",")
 }
 
 /// What the machine is once default memory and the restriction are accounted for, in sets.
@@ -107,7 +159,7 @@ impl Situation<'_> {
             Ok(mapping) => listing(mapping),
             Err(error) => format!("{error}\n"),
         };
-        format!("{:?}\n{}{answer}", self.asked, sketch(machine))
+        format!("{:?} on GPUs {:?}\n{}{answer}", self.asked, self.shown, sketch(machine))
     }
 
     /// The nodes that count before the restriction: the rule of default nodes, in sets.
@@ -157,7 +209,11 @@ impl Situation<'_> {
         let around = |gpu: &mpibind_core::Gpu| -> Ids {
             &pus_of(self.machine, gpu.locality).into_iter().collect::<Ids>() & &cpus
         };
-        let gpus = self.machine.gpus().iter().map(|gpu| (gpu.name(), around(gpu)));
+        let is_shown =
+            |place: &usize| self.shown.as_ref().is_none_or(|shown| shown.contains(place));
+        let gpus = self.machine.gpus().iter().enumerate();
+        let gpus =
+            gpus.filter(|(place, _)| is_shown(place)).map(|(_, gpu)| (gpu.name(), around(gpu)));
         let gpus = gpus.filter(|(_, around)| !around.is_empty()).collect();
         (!cpus.is_empty() && !nodes.is_empty()).then_some(Expected { cpus, nodes, gpus })
     }
@@ -329,7 +385,7 @@ fn a_topology_is_its_tree_in_levels() {
 #[test]
 fn only_illegal_requests_are_refused() {
     holds_everywhere(|situation| {
-        let Situation { machine, asked, answer } = situation;
+        let Situation { machine, asked, answer, .. } = situation;
         if situation.default_nodes().is_empty() {
             prop_assert!(matches!(answer, Err(Error::Topology { .. })), "no memory has CPUs");
             return Ok(());
@@ -662,7 +718,8 @@ fn invariant_6_there_is_a_thread_and_every_run_gives_the_same() {
     holds_everywhere(|situation| {
         let Ok(mapping) = &situation.answer else { return Ok(()) };
         prop_assert!(mapping.threads().iter().all(|threads| *threads >= 1));
-        let again = map(situation.machine, &Request::new(situation.asked).unwrap()).unwrap();
+        let again =
+            map_for(situation.machine, situation.asked, situation.shown.as_slice()).unwrap();
         prop_assert_eq!(mapping, &again);
         Ok(())
     });
@@ -693,15 +750,8 @@ fn invariant_7_a_hundred_thousand_tasks_and_cpus() {
             let cpus = cpus.into_iter().collect();
             let os_index = domain as u32;
             tree.numas.push(NumaNode { os_index, subtype: None, bytes: 0, cpus, domain: package });
-            tree.gpus.push(Gpu {
-                index: os_index,
-                vendor: Vendor::Unknown,
-                os_name: None,
-                model: None,
-                uuid: None,
-                pci: None,
-                locality: if domain % 2 == 0 { package } else { root },
-            });
+            let locality = if domain % 2 == 0 { package } else { root };
+            tree.gpus.push(Gpu::new(os_index, Vendor::Unknown, locality));
         }
         Arc::new(Topology::new(tree, "huge").unwrap())
     }
@@ -801,34 +851,165 @@ fn the_environment_says_what_the_mapping_says() {
             let options = EnvOptions { omp_affinity, gpu_uuids, ..EnvOptions::default() };
             let own: Vec<_> = mapping.gpus(task).unwrap().collect();
             let answer = variables(mapping, task, options);
-            if gpu_uuids && own.iter().any(|gpu| gpu.uuid.is_none()) {
+            // Level Zero has no UUIDs in its mask, so none are wanted of its GPUs.
+            let has_none = |gpu: &&Gpu| gpu.vendor != Vendor::Intel && gpu.uuid.is_none();
+            if gpu_uuids && own.iter().any(has_none) {
                 prop_assert!(matches!(answer, Err(Error::Device { .. })), "a UUID from nowhere");
                 continue;
             }
             let answer = answer.unwrap();
             prop_assert!(answer.is_sorted_by(|a, b| a.0 < b.0), "{answer:?}");
-            let answer: BTreeMap<&str, String> = answer.into_iter().collect();
+            let answer: BTreeMap<String, String> = answer.into_iter().collect();
             let threads = mapping.threads()[task as usize].to_string();
             prop_assert_eq!(&answer["OMP_NUM_THREADS"], &threads);
             prop_assert_eq!(answer.contains_key("OMP_PLACES"), omp_affinity);
             prop_assert_eq!(answer.contains_key("OMP_PROC_BIND"), omp_affinity);
-            for (vendor, name) in [
-                (Vendor::Nvidia, "CUDA_VISIBLE_DEVICES"),
-                (Vendor::Amd, "ROCR_VISIBLE_DEVICES"),
-                (Vendor::Intel, "ZE_AFFINITY_MASK"),
-                (Vendor::Unknown, "VISIBLE_DEVICES"),
-            ] {
-                // A task without GPUs must not see those of others: the variable is there, and empty.
+            for (vendor, name) in VARIABLES {
+                // A task without GPUs must not see those of others: the variable is there, and
+                // shows none.
                 prop_assert_eq!(answer.contains_key(name), vendors.contains(&vendor));
-                let of_vendor = own.iter().filter(|gpu| gpu.vendor == vendor);
-                let names: Vec<String> = of_vendor
-                    .map(|gpu| match &gpu.uuid {
-                        Some(uuid) if gpu_uuids => uuid.clone(),
-                        _ => gpu.index.to_string(),
-                    })
-                    .collect();
-                prop_assert_eq!(answer.get(name).cloned().unwrap_or_default(), names.join(","));
+                let of_vendor: Vec<&Gpu> =
+                    own.iter().copied().filter(|gpu| gpu.vendor == vendor).collect();
+                let expected = match vendor {
+                    Vendor::Intel if of_vendor.is_empty() => "1000".into(),
+                    Vendor::Intel => list(of_vendor.into_iter()),
+                    _ if gpu_uuids => {
+                        let uuids: Vec<_> =
+                            of_vendor.iter().filter_map(|gpu| gpu.uuid.as_deref()).collect();
+                        uuids.join(",")
+                    }
+                    _ => list(of_vendor.into_iter()),
+                };
+                let told = answer.get(name).filter(|_| vendors.contains(&vendor));
+                prop_assert_eq!(told.cloned(), vendors.contains(&vendor).then_some(expected));
             }
+            // HIP would take the variable of CUDA for its own.
+            let is_mixed = vendors.contains(&Vendor::Nvidia) && vendors.contains(&Vendor::Amd);
+            prop_assert_eq!(answer.contains_key("HIP_VISIBLE_DEVICES"), is_mixed);
+        }
+        Ok(())
+    });
+}
+
+/// Read back, the variables of a task show its GPUs: alone, or first of all that the job has.
+#[test]
+fn a_task_sees_the_gpus_that_it_was_given() {
+    holds_everywhere(|situation| {
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        let gpus = mapping.topology().gpus();
+        for task in tasks(mapping) {
+            let own = gpus_of_task(mapping, task);
+            let seen = |visible| {
+                let options = EnvOptions { visible, ..EnvOptions::default() };
+                let sight = View::new(variables(mapping, task, options).unwrap(), None);
+                sight.sight(situation.machine.gpus())
+            };
+            let named = |places: &[usize]| -> Vec<String> {
+                places.iter().map(|place| situation.machine.gpus()[*place].name()).collect()
+            };
+            let is_said = |name: &String| gpus.iter().any(|gpu| gpu.name() == *name);
+            // Where the job has none of a vendor's GPUs nothing is said, and what was said stays.
+            let vendors: BTreeSet<Vendor> = gpus.iter().map(|gpu| gpu.vendor).collect();
+            let of_job = |places: &[usize]| -> Vec<usize> {
+                let all = situation.machine.gpus();
+                places.iter().copied().filter(|p| vendors.contains(&all[*p].vendor)).collect()
+            };
+            let alone = seen(Visible::Own);
+            prop_assert!(alone.notes.is_empty(), "{:?}", alone.notes);
+            let names: BTreeSet<String> = named(&of_job(&alone.shown)).into_iter().collect();
+            let expected: BTreeSet<String> = own.iter().map(|gpu| gpus[*gpu].name()).collect();
+            prop_assert_eq!(&names, &expected);
+            let first = named(&of_job(&seen(Visible::OwnFirst).shown));
+            prop_assert!(first.iter().all(is_said), "{first:?}");
+            prop_assert_eq!(first.len(), gpus.len());
+            for vendor in [Vendor::Nvidia, Vendor::Amd, Vendor::Unknown] {
+                let is_of = |gpu: &&Gpu| gpu.vendor == vendor;
+                let leading = gpus.iter().filter(is_of).map(Gpu::name).collect::<Vec<_>>();
+                let mine = first.iter().filter(|name| leading.contains(name));
+                let count = own.iter().filter(|gpu| gpus[**gpu].vendor == vendor).count();
+                prop_assert!(mine.take(count).all(|name| expected.contains(name)), "{first:?}");
+            }
+        }
+        Ok(())
+    });
+}
+
+/// How many times each thing is there, for those that are there at all and for these.
+fn spread<T: Ord>(things: impl Iterator<Item = T>, all: impl Iterator<Item = T>) -> (usize, usize) {
+    let mut counts: BTreeMap<T, usize> = all.map(|thing| (thing, 0)).collect();
+    things.for_each(|thing| *counts.entry(thing).or_default() += 1);
+    (counts.values().min().copied().unwrap_or(0), counts.values().max().copied().unwrap_or(0))
+}
+
+/// Of a domain's own GPUs its tasks have equal numbers, give or take one; and where tasks share them,
+/// so many tasks share each.
+#[test]
+fn gpus_are_dealt_evenly() {
+    holds_everywhere(|situation| {
+        let Some(mapping) = situation.by_hierarchy() else { return Ok(()) };
+        for share in shares(mapping).iter().filter(|share| !share.tasks.is_empty()) {
+            let inside = gpus_inside(mapping.topology(), share.object);
+            let pairs: Vec<(i64, usize)> = (share.tasks.iter())
+                .flat_map(|task| gpus_of_task(mapping, *task).into_iter().map(|gpu| (*task, gpu)))
+                .filter(|(_, gpu)| inside.contains(gpu))
+                .collect();
+            let of_tasks = spread(pairs.iter().map(|(task, _)| *task), share.tasks.iter().copied());
+            prop_assert!(of_tasks.1 <= of_tasks.0 + 1, "GPUs per task {of_tasks:?}");
+            let of_gpus = spread(pairs.iter().map(|(_, gpu)| *gpu), inside.iter().copied());
+            prop_assert!(of_gpus.1 <= of_gpus.0 + 1, "tasks per GPU {of_gpus:?}");
+        }
+        Ok(())
+    });
+}
+
+/// Tasks that came with GPUs of their own keep them, go where these are, and are otherwise mapped as
+/// all others.
+#[test]
+fn tasks_keep_gpus_of_their_own() {
+    holds_everywhere(|situation| {
+        let Situation { machine, asked, .. } = situation;
+        let Ok(answer) = &situation.answer else { return Ok(()) };
+        let seed = answer.ntasks() as u64;
+        let own: Vec<BTreeSet<usize>> = (0..answer.ntasks())
+            .map(|task| some_gpus(machine, scramble(seed, task as u64)))
+            .collect();
+        if own.iter().all(|gpus| *gpus == own[0]) {
+            return Ok(());
+        }
+        let mapping = map_for(machine, asked, &own).unwrap();
+        let node = mapping.topology();
+        let left: BTreeSet<String> = node.gpus().iter().map(Gpu::name).collect();
+        for task in tasks(&mapping) {
+            let given = own[task as usize].iter().map(|gpu| machine.gpus()[*gpu].name());
+            let given: BTreeSet<String> = given.filter(|name| left.contains(name)).collect();
+            let has: BTreeSet<String> = mapping.gpus(task).unwrap().map(Gpu::name).collect();
+            prop_assert_eq!(&has, &given, "task {}", task);
+            let env: BTreeMap<String, String> =
+                variables(&mapping, task, EnvOptions::default()).unwrap().into_iter().collect();
+            for (name, value) in [("CUDA_VISIBLE_DEVICES", Vendor::Nvidia)].map(|(name, vendor)| {
+                let of_vendor = own[task as usize].iter().map(|gpu| &machine.gpus()[*gpu]);
+                (name, list(of_vendor.filter(|gpu| gpu.vendor == vendor)))
+            }) {
+                if let Some(told) = env.get(name) {
+                    prop_assert_eq!(told, &value);
+                }
+            }
+            // Its first GPU that is in one domain says where it goes.
+            let domains: Vec<ObjectId> = node.numas().iter().map(|numa| numa.domain).collect();
+            let home = gpus_of_task(&mapping, task)
+                .into_iter()
+                .find_map(|gpu| domains.iter().find(|d| gpus_inside(node, **d).contains(&gpu)));
+            let is_hierarchy = !(asked.greedy && mapping.ntasks() < node.numas().len());
+            if let (Some(home), true, true) = (home, asked.gpu_optim, is_hierarchy) {
+                let home: Ids = pus_of(node, *home).into_iter().collect();
+                prop_assert!(cpus_of_task(&mapping, task).is_subset(&home), "task {task} is away");
+            }
+        }
+        // The same CPUs and threads, if in another order, where nobody goes by GPUs.
+        if !asked.gpu_optim {
+            let plain = map_for(machine, asked, &[]).unwrap();
+            prop_assert_eq!(mapping.flat_cpus(), plain.flat_cpus());
+            prop_assert_eq!(mapping.threads(), plain.threads());
         }
         Ok(())
     });

@@ -116,7 +116,7 @@ fn child() {
             use std::os::unix::ffi::OsStrExt;
             discover(Source::Xml(Path::new(OsStr::from_bytes(b"/nowhere/\xff\xfe.xml"))))
         }
-        _ => discover(Source::Here),
+        _ => discover(Source::Here { open: &[] }),
     };
     match found {
         Ok(found) => say(format!("{}: {}", found.origin, levels(&found.topology))),

@@ -24,11 +24,11 @@ mod _core {
     #[pymodule_export]
     use crate::topology::{
         Request, Topology, check_flag, check_int, check_words, count_pci_devices, hwloc_version,
-        id_list, ids_of,
+        id_list, ids_of, open_devices,
     };
 
     #[pymodule_export]
-    const VISIBLE_DEVICES: [&str; 4] = mpibind_core::env::VISIBLE_DEVICES;
+    const VIEW_VARIABLES: [&str; 8] = mpibind_core::VIEW_VARIABLES;
 
     #[pymodule_export]
     #[allow(non_upper_case_globals)]

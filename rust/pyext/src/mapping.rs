@@ -159,7 +159,7 @@ impl Mapping {
         omp_affinity: &Bound<'_, PyAny>,
         gpu_uuids: bool,
         visible: &Bound<'_, PyAny>,
-    ) -> PyResult<Vec<(&'static str, String)>> {
+    ) -> PyResult<Vec<(String, String)>> {
         let options = EnvOptions {
             omp_affinity: flag("omp_affinity", omp_affinity)?,
             gpu_uuids,

@@ -1,10 +1,7 @@
 //! What is wrong with where processes are.
 
-use std::collections::BTreeMap;
-
-use mpibind_core::env::VISIBLE_DEVICES;
+use mpibind_core::View;
 use mpibind_core::report::{Process, findings as find};
-use mpibind_core::{Vendor, visible};
 use pyo3::prelude::*;
 
 use crate::topology::Topology;
@@ -30,23 +27,14 @@ pub(crate) fn findings(
     found.map(|finding| (finding.kind.name(), finding.ranks, finding.text)).collect()
 }
 
-/// The places of the GPUs that variables show, in their order; None if no variable hides any.
+/// The places of the GPUs that variables show, in their order; None if that is all as it is.
 #[pyfunction]
 pub(crate) fn visible_gpus(
     topology: &Topology,
     variables: Vec<(String, String)>,
 ) -> Option<Vec<usize>> {
-    if variables.is_empty() {
-        return None;
-    }
-    let values: BTreeMap<String, String> = variables.into_iter().collect();
     let gpus = topology.core().gpus();
-    let shown =
-        Vendor::ALL.into_iter().zip(VISIBLE_DEVICES).flat_map(|(vendor, name)| {
-            match values.get(name) {
-                Some(value) => visible(gpus, vendor, value),
-                None => (0..gpus.len()).filter(|place| gpus[*place].vendor == vendor).collect(),
-            }
-        });
-    Some(shown.collect())
+    let shown = |variables| View::new(variables, None).sight(gpus).shown;
+    let (all, shown) = (shown(Vec::new()), shown(variables));
+    (shown != all).then_some(shown)
 }

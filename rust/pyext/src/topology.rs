@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mpibind_core::discover::{Discovered, Source, discover};
 use mpibind_core::env::Visible;
-use mpibind_core::{CpuSet, GpuId, Parameters, Respect, memory};
+use mpibind_core::{CpuSet, GpuId, Parameters, Respect, View, memory};
 use pyo3::prelude::*;
 
 use crate::arguments::{self, flag, ids, int, ints, word};
@@ -55,6 +55,13 @@ impl Request {
         });
         let request = self.0.for_node(int("ntasks", ntasks)?, affinity.transpose()?, quota);
         request.or_raise(py).map(Self)
+    }
+
+    /// The same within the GPUs that the tasks were given: variables, and the device files that may
+    /// be opened, of all tasks or of each.
+    fn with_views(&self, py: Python<'_>, views: Vec<ViewRecord>) -> PyResult<Self> {
+        let views = views.into_iter().map(|(variables, files)| View::new(variables, files));
+        self.0.clone().with_views(views.collect()).or_raise(py).map(Self)
     }
 
     /// All but the number of tasks, by name, in one spelling.
@@ -109,8 +116,23 @@ pub(crate) fn check_int(name: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
     int(name, value)
 }
 
-type GpuRecord = (u32, &'static str, String, Option<String>, Option<String>, Option<String>);
+type GpuRecord = (
+    u32,
+    &'static str,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Vec<u32>,
+    String,
+    String,
+);
+type NicRecord = (String, Option<String>, Option<u32>, Vec<u32>, String);
+type UncountedRecord = (String, String, Option<String>, String);
 type NumaRecord = (u32, Option<String>, u64, String);
+
+/// Variables, and the device files that may be opened where these are not all.
+type ViewRecord = (Vec<(String, String)>, Option<Vec<String>>);
 
 /// A node.
 #[pyclass(frozen, module = "mpibind._core")]
@@ -134,8 +156,9 @@ impl Topology {
 #[pymethods]
 impl Topology {
     #[staticmethod]
-    fn here(py: Python<'_>) -> PyResult<Self> {
-        Self::discover(py, Source::Here)
+    fn here(open: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let files: Vec<String> = open.extract()?;
+        Self::discover(open.py(), Source::Here { open: &files })
     }
 
     #[staticmethod]
@@ -218,22 +241,56 @@ impl Topology {
             .collect()
     }
 
-    /// Index, vendor, name, model, UUID and PCI address of each GPU.
+    /// Index, vendor, name, model, UUID, PCI address, near NUMA nodes and CPUs of each GPU, and how it
+    /// was found.
     #[getter]
     fn gpus(&self) -> Vec<GpuRecord> {
         let gpus = self.core().gpus().iter();
         gpus.map(|gpu| {
-            let pci = gpu.pci.map(|pci| pci.to_string());
-            (gpu.index, gpu.vendor.name(), gpu.name(), gpu.model.clone(), gpu.uuid.clone(), pci)
+            (
+                gpu.index,
+                gpu.vendor.name(),
+                gpu.name(),
+                gpu.model.clone(),
+                gpu.uuid.clone(),
+                gpu.pci.map(|pci| pci.to_string()),
+                self.core().numas_near(gpu.locality),
+                self.core().cpus_near(gpu.locality).to_string(),
+                gpu.found.clone(),
+            )
         })
         .collect()
     }
 
-    /// Name and PCI address of each network card.
+    /// PCI address, vendor and model of each display that is not counted, and the reason.
     #[getter]
-    fn nics(&self) -> Vec<(String, Option<String>)> {
+    fn uncounted(&self) -> Vec<UncountedRecord> {
+        let devices = self.0.uncounted.iter().cloned();
+        devices
+            .map(|device| (device.pci.to_string(), device.vendor, device.model, device.reason))
+            .collect()
+    }
+
+    /// What was odd about the devices.
+    #[getter]
+    fn device_notes(&self) -> Vec<String> {
+        self.0.notes.clone()
+    }
+
+    /// Name, PCI address, port, near NUMA nodes and CPUs of each network card.
+    #[getter]
+    fn nics(&self) -> Vec<NicRecord> {
         let nics = self.core().nics().iter();
-        nics.map(|nic| (nic.name.clone(), nic.pci.map(|pci| pci.to_string()))).collect()
+        nics.map(|nic| {
+            (
+                nic.name.clone(),
+                nic.pci.map(|pci| pci.to_string()),
+                nic.port,
+                self.core().numas_near(nic.locality),
+                self.core().cpus_near(nic.locality).to_string(),
+            )
+        })
+        .collect()
     }
 
     fn map(&self, py: Python<'_>, request: &Request) -> PyResult<Mapping> {
@@ -256,4 +313,10 @@ pub(crate) fn hwloc_version() -> String {
 #[pyfunction]
 pub(crate) fn count_pci_devices(py: Python<'_>) -> PyResult<usize> {
     py.detach(mpibind_core::discover::count_pci_devices).or_raise(py)
+}
+
+/// The device files of GPUs that this process may open.
+#[pyfunction]
+pub(crate) fn open_devices() -> Vec<String> {
+    mpibind_core::discover::open_devices()
 }

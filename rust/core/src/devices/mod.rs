@@ -6,11 +6,18 @@ use std::str::FromStr;
 use crate::topology::ObjectId;
 use crate::{Error, Result};
 
+mod amd;
+mod files;
+mod intel;
+mod nvidia;
 mod recognise;
 mod visible;
 
-pub(crate) use recognise::{OsDevice, PciFunction, gpus_of};
-pub use visible::visible;
+pub(crate) use files::Files;
+pub use recognise::Uncounted;
+pub(crate) use recognise::{Found, OsDevice, PciFunction, find};
+pub(crate) use visible::{Hierarchy, NO_TILE};
+pub use visible::{Sight, VIEW_VARIABLES, View};
 
 /// Who made a GPU, which decides the variable that programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +84,12 @@ impl FromStr for PciAddress {
 pub struct Gpu {
     /// The number that the vendor's tools give it (`nvidia-smi`, `rocm-smi`), per vendor.
     pub index: u32,
+    /// The number that the vendor's runtime gives it, where that is known by other means.
+    pub ordinal: Option<u32>,
+    /// How many parts the runtime counts as devices of their own: the tiles of an Intel GPU.
+    pub tiles: u32,
+    /// The number of the first of these, over all the vendor's GPUs of the node.
+    pub first_tile: u32,
     /// Who made it.
     pub vendor: Vendor,
     /// The OS device's name (`nvml0`, `rsmi3`), where hwloc knows one.
@@ -87,6 +100,10 @@ pub struct Gpu {
     pub uuid: Option<String>,
     /// Its place on the PCI bus; none on machines made of synthetic text.
     pub pci: Option<PciAddress>,
+    /// The file through which programs reach it, below the root: `dev/nvidia0`.
+    pub device_file: Option<String>,
+    /// How it was found, in words.
+    pub found: String,
     /// The closest object above it that is not an I/O device.
     pub locality: ObjectId,
 }
@@ -96,6 +113,8 @@ pub struct Gpu {
 pub struct Nic {
     /// The OS device's name, such as `mlx5_0`.
     pub name: String,
+    /// The port in use of an OpenFabrics device; none for others.
+    pub port: Option<u32>,
     /// Its place on the PCI bus.
     pub pci: Option<PciAddress>,
     /// The closest object above it that is not an I/O device.
@@ -150,6 +169,29 @@ impl Gpu {
     /// Whether the two are one GPU, seen in a node and in a part of it.
     pub fn is_same(&self, other: &Self) -> bool {
         (self.vendor, self.index) == (other.vendor, other.index)
+    }
+
+    /// A GPU of which no more is known.
+    pub fn new(index: u32, vendor: Vendor, locality: ObjectId) -> Self {
+        Self {
+            index,
+            ordinal: None,
+            tiles: 1,
+            first_tile: index,
+            vendor,
+            os_name: None,
+            model: None,
+            uuid: None,
+            pci: None,
+            device_file: None,
+            found: String::new(),
+            locality,
+        }
+    }
+
+    /// The number by which the vendor's runtime knows it.
+    pub fn ordinal(&self) -> u32 {
+        self.ordinal.unwrap_or(self.index)
     }
 
     /// A name that always exists: the OS device's, else the PCI address, else the index.

@@ -1,13 +1,15 @@
-//! Which of the devices that hwloc lists are GPUs.
+//! Which of the devices that hwloc lists are GPUs, and how they are numbered.
 //!
 //! Two sources. hwloc's management-library devices (NVML, ROCm SMI, Level Zero), where libhwloc was
 //! built with them, are GPUs by definition and bring their numbers. Everything else is told by
 //! vendor and class of the PCI function (classes: PCI Code and ID Assignment Specification). One PCI
-//! function is one GPU, unless a management library reports several partitions of it.
+//! function is one GPU, unless a management library or the driver reports several partitions of it.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Gpu, PciAddress, Vendor};
+use super::amd::{self, Kfd};
+use super::files::Files;
+use super::{Gpu, PciAddress, Vendor, intel, nvidia};
 use crate::topology::ObjectId;
 
 /// An OS device of hwloc, as far as GPUs are concerned.
@@ -17,6 +19,8 @@ pub(crate) struct OsDevice {
     pub(crate) model: Option<String>,
     pub(crate) uuid: Option<String>,
     pub(crate) pci: Option<PciAddress>,
+    /// The number of its parts that are devices of their own.
+    pub(crate) tiles: u32,
     pub(crate) locality: ObjectId,
 }
 
@@ -28,72 +32,262 @@ pub(crate) struct PciFunction {
     pub(crate) device_id: u16,
     pub(crate) class_id: u16,
     pub(crate) model: Option<String>,
-    /// Whether the kernel offers it for rendering or computing: a `renderD*` node or a co-processor.
-    pub(crate) computes: bool,
+    /// What says that programs can compute on it.
+    pub(crate) computes: Option<&'static str>,
     pub(crate) locality: ObjectId,
+}
+
+impl PciFunction {
+    pub(super) fn class_text(&self) -> String {
+        format!("PCI class {:04x}", self.class_id)
+    }
+
+    fn is_display_or_accelerator(&self) -> bool {
+        matches!(self.class_id >> 8, 0x03 | 0x12)
+    }
+}
+
+/// A display or an accelerator that is not among the GPUs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uncounted {
+    /// Where it is.
+    pub pci: PciAddress,
+    /// Who made it, as a name or a PCI vendor number.
+    pub vendor: String,
+    /// What it is sold as, if known.
+    pub model: Option<String>,
+    /// Why it is not counted.
+    pub reason: String,
+}
+
+impl Uncounted {
+    pub(super) fn gpu(gpu: &Gpu, reason: String) -> Self {
+        let pci = gpu.pci.expect("only GPUs with a PCI address are left out");
+        Self { pci, vendor: gpu.vendor.name().into(), model: gpu.model.clone(), reason }
+    }
+}
+
+/// What a PCI function is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A GPU, and how that is known.
+    Gpu(Vendor, String),
+    /// None, and why.
+    Not(String),
+}
+
+/// The GPUs of a node in device order, and what looks like one.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) gpus: Vec<Gpu>,
+    pub(crate) uncounted: Vec<Uncounted>,
 }
 
 const NVIDIA: u16 = 0x10de;
 const AMD: u16 = 0x1002;
 const INTEL: u16 = 0x8086;
+const ASPEED: u16 = 0x1a03;
+const MATROX: u16 = 0x102b;
 
 /// Display controllers: VGA compatible, 3D, and other.
-const VGA: u16 = 0x0300;
-const DISPLAY_3D: u16 = 0x0302;
-const DISPLAY_OTHER: u16 = 0x0380;
+pub(super) const VGA: u16 = 0x0300;
+pub(super) const DISPLAY_3D: u16 = 0x0302;
+pub(super) const DISPLAY_OTHER: u16 = 0x0380;
 
-/// The display chip of older servers' management controllers, made by ATI.
-const ES1000: u16 = 0x515e;
+/// Finds the GPUs: those that have an OS device in hwloc's order of these, then the others by PCI
+/// address. On a node without displays and accelerators no file is read.
+pub(crate) fn find(
+    os_devices: &[OsDevice],
+    functions: &[PciFunction],
+    files: Option<&Files>,
+) -> Found {
+    let mut gpus = management_devices(os_devices);
+    let owned: HashSet<PciAddress> = gpus.iter().filter_map(|gpu| gpu.pci).collect();
+    let mut others: Vec<PciFunction> = functions
+        .iter()
+        .filter(|function| function.is_display_or_accelerator())
+        .filter(|function| !owned.contains(&function.address))
+        .cloned()
+        .collect();
+    others.sort_by_key(|function| function.address);
+    let has_amd = gpus.iter().any(|gpu| gpu.vendor == Vendor::Amd)
+        || others.iter().any(|function| function.vendor_id == AMD);
+    let kfd = files.filter(|_| has_amd).map(Kfd::read).unwrap_or_default();
+    let mut uncounted = Vec::new();
+    for function in &mut others {
+        let has_render_node = |files: &Files| files.render_node(function.address).is_some();
+        if function.class_id == VGA && matches!(function.vendor_id, AMD | INTEL) {
+            let seen = files.is_some_and(has_render_node).then_some("render node");
+            function.computes = function.computes.or(seen);
+        }
+        match judge(function, &kfd) {
+            Verdict::Gpu(vendor, found) => gpus.push(Gpu {
+                model: function.model.clone(),
+                pci: Some(function.address),
+                found,
+                ..Gpu::new(0, vendor, function.locality)
+            }),
+            Verdict::Not(reason) => uncounted.push(Uncounted {
+                pci: function.address,
+                vendor: vendor_name(function.vendor_id),
+                model: function.model.clone(),
+                reason,
+            }),
+        }
+    }
+    if let Some(files) = files {
+        gpus = complete(gpus, &mut uncounted, &kfd, files);
+    }
+    forget_shared_uuids(&mut gpus);
+    number(&mut gpus);
+    uncounted.sort_by_key(|device| device.pci);
+    Found { gpus, uncounted }
+}
 
-/// The GPUs of a node in device order: those that have an OS device in hwloc's order of these, then
-/// the others by PCI address.
-pub(crate) fn gpus_of(os_devices: &[OsDevice], functions: &[PciFunction]) -> Vec<Gpu> {
-    let mut gpus: Vec<Gpu> = Vec::new();
+/// The GPUs that management libraries told hwloc about. The index is in the name.
+fn management_devices(os_devices: &[OsDevice]) -> Vec<Gpu> {
+    let mut gpus = Vec::new();
     let mut owner: HashMap<PciAddress, Vendor> = HashMap::new();
     for device in os_devices {
-        let Some((vendor, index)) = management_device(&device.name) else { continue };
+        let Some((library, vendor, index)) = management_device(&device.name) else { continue };
         if let Some(pci) = device.pci {
             // Two management libraries can see one function; the first one counts.
             if *owner.entry(pci).or_insert(vendor) != vendor {
                 continue;
             }
         }
+        let uuid = device.uuid.clone();
         gpus.push(Gpu {
-            index,
-            vendor,
             os_name: Some(device.name.clone()),
             model: device.model.clone(),
-            uuid: device.uuid.clone(),
+            uuid: match vendor {
+                Vendor::Amd => uuid.and_then(|text| amd::uuid_of_text(&text)),
+                _ => uuid,
+            },
             pci: device.pci,
-            locality: device.locality,
-        });
-    }
-    forget_shared_uuids(&mut gpus);
-    let mut others: Vec<_> = functions
-        .iter()
-        .filter(|function| !owner.contains_key(&function.address))
-        .filter_map(|function| vendor_of(function).map(|vendor| (vendor, function)))
-        .collect();
-    others.sort_by_key(|(_, function)| function.address);
-    let mut taken: HashSet<(Vendor, u32)> =
-        gpus.iter().map(|gpu| (gpu.vendor, gpu.index)).collect();
-    let mut next: HashMap<Vendor, u32> = HashMap::new();
-    for (vendor, function) in others {
-        let index = next.entry(vendor).or_insert(0);
-        while !taken.insert((vendor, *index)) {
-            *index += 1;
-        }
-        gpus.push(Gpu {
-            index: *index,
-            vendor,
-            os_name: None,
-            model: function.model.clone(),
-            uuid: None,
-            pci: Some(function.address),
-            locality: function.locality,
+            tiles: device.tiles.max(1),
+            found: format!("hwloc {library}"),
+            ..Gpu::new(index, vendor, device.locality)
         });
     }
     gpus
+}
+
+/// Library, vendor and number of a management library's device: `nvml3`, `rsmi0`, `ze1`. The tiles of
+/// an Intel GPU (`ze1.0`) are parts of it and have no number of their own.
+fn management_device(name: &str) -> Option<(&'static str, Vendor, u32)> {
+    let families = [
+        ("nvml", "NVML", Vendor::Nvidia),
+        ("rsmi", "ROCm SMI", Vendor::Amd),
+        ("ze", "Level Zero", Vendor::Intel),
+    ];
+    families.into_iter().find_map(|(prefix, library, vendor)| {
+        let digits = name.strip_prefix(prefix)?;
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let index = is_number.then(|| digits.parse().ok()).flatten()?;
+        Some((library, vendor, index))
+    })
+}
+
+/// What a display or an accelerator is: a GPU for computing, or something else, such as the display
+/// chips of management controllers, FPGAs, and the graphics inside a CPU.
+fn judge(function: &PciFunction, kfd: &Kfd) -> Verdict {
+    match function.vendor_id {
+        NVIDIA => nvidia::judge(function),
+        AMD => amd::judge(function, kfd),
+        INTEL => intel::judge(function),
+        ASPEED | MATROX => Verdict::Not("the display chip of a management controller".into()),
+        _ => Verdict::Not("not of a vendor whose GPUs are known".into()),
+    }
+}
+
+fn vendor_name(vendor_id: u16) -> String {
+    match vendor_id {
+        NVIDIA => "NVIDIA".into(),
+        AMD => "AMD".into(),
+        INTEL => "Intel".into(),
+        ASPEED => "ASPEED".into(),
+        MATROX => "Matrox".into(),
+        other => format!("{other:04x}"),
+    }
+}
+
+/// Has each vendor's GPUs completed from files, in the order that they have.
+fn complete(gpus: Vec<Gpu>, uncounted: &mut Vec<Uncounted>, kfd: &Kfd, files: &Files) -> Vec<Gpu> {
+    let (from_libraries, from_pci): (Vec<Gpu>, Vec<Gpu>) =
+        gpus.into_iter().partition(|gpu| gpu.os_name.is_some());
+    let order = |gpus: &[Gpu]| -> HashMap<Option<PciAddress>, usize> {
+        gpus.iter().enumerate().map(|(place, gpu)| (gpu.pci, place)).rev().collect()
+    };
+    let mut all = Vec::new();
+    let order_of_libraries = order(&from_libraries);
+    for vendor in Vendor::ALL {
+        let of_vendor: Vec<Gpu> = (from_libraries.iter().chain(&from_pci))
+            .filter(|gpu| gpu.vendor == vendor)
+            .cloned()
+            .collect();
+        if of_vendor.is_empty() {
+            continue;
+        }
+        all.extend(match vendor {
+            Vendor::Nvidia => nvidia::complete(of_vendor, uncounted, files),
+            Vendor::Amd => kfd.complete(of_vendor, uncounted, files),
+            Vendor::Intel => intel::complete(of_vendor, uncounted, files),
+            Vendor::Unknown => of_vendor,
+        });
+    }
+    // Stable: partitions, which share an address, stay as they are.
+    all.sort_by_key(|gpu| match gpu.os_name {
+        Some(_) => (false, order_of_libraries.get(&gpu.pci).copied().unwrap_or(0), None),
+        None => (true, 0, gpu.pci),
+    });
+    all
+}
+
+/// Numbers the GPUs that no library has numbered, per vendor: in the order of the vendor's runtime
+/// where that is known, else by PCI address, as the vendor's tools do.
+fn number(gpus: &mut [Gpu]) {
+    for vendor in Vendor::ALL {
+        let mut taken: HashSet<u32> = HashSet::new();
+        let mut unnumbered = Vec::new();
+        for (place, gpu) in gpus.iter().enumerate().filter(|(_, gpu)| gpu.vendor == vendor) {
+            match gpu.os_name {
+                Some(_) => {
+                    taken.insert(gpu.index);
+                }
+                None => unnumbered.push(place),
+            }
+        }
+        unnumbered.sort_by_key(|place| {
+            let gpu = &gpus[*place];
+            (gpu.ordinal.unwrap_or(u32::MAX), gpu.pci)
+        });
+        let mut next = 0;
+        for place in unnumbered {
+            while !taken.insert(next) {
+                next += 1;
+            }
+            gpus[place].index = next;
+        }
+    }
+    count_tiles(gpus);
+}
+
+/// Level Zero is told to count GPUs by PCI address, and counts their tiles in that order.
+fn count_tiles(gpus: &mut [Gpu]) {
+    let mut intel: Vec<usize> =
+        (0..gpus.len()).filter(|place| gpus[*place].vendor == Vendor::Intel).collect();
+    if intel.iter().all(|place| gpus[*place].pci.is_some()) {
+        intel.sort_by_key(|place| gpus[*place].pci);
+    } else {
+        intel.sort_by_key(|place| gpus[*place].index);
+    }
+    let mut first_tile = 0;
+    for (ordinal, place) in intel.into_iter().enumerate() {
+        gpus[place].ordinal = Some(ordinal as u32);
+        gpus[place].first_tile = first_tile;
+        first_tile += gpus[place].tiles;
+    }
 }
 
 /// The partitions of a GPU can report one identity, which then names none of them.
@@ -104,32 +298,6 @@ fn forget_shared_uuids(gpus: &mut [Gpu]) {
     }
     for gpu in gpus {
         gpu.uuid.take_if(|uuid| count[uuid.as_str()] > 1);
-    }
-}
-
-/// Vendor and number of a management library's device: `nvml3`, `rsmi0`, `ze1`. The tiles of an
-/// Intel GPU (`ze1.0`) are parts of it and have no number of their own.
-fn management_device(name: &str) -> Option<(Vendor, u32)> {
-    let families = [("nvml", Vendor::Nvidia), ("rsmi", Vendor::Amd), ("ze", Vendor::Intel)];
-    families.into_iter().find_map(|(prefix, vendor)| {
-        let digits = name.strip_prefix(prefix)?;
-        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-        is_number.then(|| digits.parse().ok()).flatten().map(|index| (vendor, index))
-    })
-}
-
-/// The vendor of a PCI function if it is a GPU for computing. Display chips of management
-/// controllers (ASPEED, Matrox, ES1000), FPGAs and the graphics inside a CPU are not.
-fn vendor_of(function: &PciFunction) -> Option<Vendor> {
-    match (function.vendor_id, function.class_id) {
-        (NVIDIA, DISPLAY_3D | VGA) => Some(Vendor::Nvidia),
-        (AMD, _) if function.device_id == ES1000 => None,
-        // 0x12xx: processing accelerators.
-        (AMD, DISPLAY_OTHER | 0x1200..=0x12ff) => Some(Vendor::Amd),
-        (AMD, VGA) if function.computes => Some(Vendor::Amd),
-        (INTEL, DISPLAY_OTHER) => Some(Vendor::Intel),
-        (INTEL, VGA) if function.computes && function.address.bus != 0 => Some(Vendor::Intel),
-        _ => None,
     }
 }
 
@@ -145,19 +313,24 @@ mod tests {
             device_id: 1,
             class_id,
             model: None,
-            computes: false,
+            computes: None,
             locality: 0,
         }
     }
 
     fn os_device(name: &str, bus: u8) -> OsDevice {
         let pci = Some(PciAddress { domain: 0, bus, device: 0, function: 0 });
-        OsDevice { name: name.into(), model: None, uuid: None, pci, locality: 0 }
+        OsDevice { name: name.into(), model: None, uuid: None, pci, tiles: 0, locality: 0 }
+    }
+
+    fn gpus_of(os_devices: &[OsDevice], functions: &[PciFunction]) -> Vec<Gpu> {
+        find(os_devices, functions, None).gpus
     }
 
     #[test]
     fn classes_and_decoys() {
-        let computing = |function| PciFunction { computes: true, ..function };
+        let computing = |function| PciFunction { computes: Some("render node"), ..function };
+        let es1000 = |function| PciFunction { device_id: 0x515e, ..function };
         let table = [
             (function(1, NVIDIA, 0x0302), Some(Vendor::Nvidia)),
             (function(1, NVIDIA, 0x0300), Some(Vendor::Nvidia)),
@@ -166,16 +339,22 @@ mod tests {
             (function(1, AMD, 0x1200), Some(Vendor::Amd)),
             (function(1, AMD, 0x0300), None),
             (computing(function(1, AMD, 0x0300)), Some(Vendor::Amd)),
-            (PciFunction { device_id: ES1000, ..computing(function(1, AMD, 0x0300)) }, None),
+            (es1000(computing(function(1, AMD, 0x0300))), None),
             (function(1, INTEL, 0x0380), Some(Vendor::Intel)),
             (computing(function(1, INTEL, 0x0300)), Some(Vendor::Intel)),
+            (function(1, INTEL, 0x0300), None),
             (computing(function(0, INTEL, 0x0300)), None), // inside the CPU
             (function(1, INTEL, 0x1200), None),            // an FPGA
-            (function(1, 0x1a03, 0x0300), None),           // ASPEED
-            (function(1, 0x102b, 0x0300), None),           // Matrox
+            (function(1, ASPEED, 0x0300), None),
+            (function(1, MATROX, 0x0300), None),
+            (function(1, 0x1ae0, 0x1200), None), // somebody else's accelerator
         ];
         for (function, vendor) in table {
-            assert_eq!(vendor_of(&function), vendor, "{function:?}");
+            let found = find(&[], std::slice::from_ref(&function), None);
+            assert_eq!(found.gpus.first().map(|gpu| gpu.vendor), vendor, "{function:?}");
+            // Everything else is a GPU, or is shown with the reason why not.
+            let is_told = vendor.is_some() || !function.is_display_or_accelerator();
+            assert_eq!(found.uncounted.len(), usize::from(!is_told), "{function:?}");
         }
     }
 
@@ -200,7 +379,7 @@ mod tests {
         let gpus =
             gpus_of(&[device("rsmi0", "a"), device("rsmi1", "a"), device("rsmi2", "b")], &[]);
         let uuids: Vec<_> = gpus.iter().map(|gpu| gpu.uuid.as_deref()).collect();
-        assert_eq!(uuids, [None, None, Some("b")]);
+        assert_eq!(uuids, [None, None, Some("GPU-000000000000000b")]);
     }
 
     #[test]
@@ -210,5 +389,13 @@ mod tests {
             &[function(9, NVIDIA, DISPLAY_3D), function(2, NVIDIA, DISPLAY_3D)],
         );
         assert_eq!(gpus.iter().map(|gpu| gpu.index).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn tiles_are_counted_in_the_order_of_pci_addresses() {
+        let device = |name, bus, tiles| OsDevice { tiles, ..os_device(name, bus) };
+        let gpus = gpus_of(&[device("ze0", 9, 2), device("ze1", 3, 4), device("ze2", 5, 0)], &[]);
+        let tiles: Vec<_> = gpus.iter().map(|gpu| (gpu.ordinal(), gpu.first_tile)).collect();
+        assert_eq!(tiles, [(2, 5), (0, 0), (1, 4)]);
     }
 }

@@ -391,15 +391,18 @@ impl Builder<'_> {
             let of_kind: Vec<&ObjectId> =
                 places.iter().filter(|id| self.tree.nodes[**id].kind == kind).collect();
             let locality = *of_kind[usize::from(*position) % of_kind.len()];
-            let vendor = if number % 4 == 3 { Vendor::Amd } else { Vendor::Nvidia };
+            let vendor = match number % 8 {
+                3 | 6 => Vendor::Amd,
+                5 => Vendor::Intel,
+                _ => Vendor::Nvidia,
+            };
             self.tree.gpus.push(Gpu {
-                index: number as u32,
-                vendor,
+                // Only Level Zero looks at tiles.
+                tiles: 2,
+                first_tile: 2 * number as u32,
                 os_name: Some(format!("gpu{number}")),
-                model: None,
                 uuid: (number % 5 != 4).then(|| format!("GPU-{number}")),
-                pci: None,
-                locality,
+                ..Gpu::new(number as u32, vendor, locality)
             });
         }
     }

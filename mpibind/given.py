@@ -1,0 +1,80 @@
+"""What this process was given of its node's GPUs: variables, and device files it may open."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from mpibind import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_ours: dict[str, tuple[str, str | None]] = {}
+"""Variables that this process has set itself: the value, and the one from before."""
+
+
+class View(NamedTuple):
+    """What one process was given; equal views mean the same GPUs."""
+
+    variables: tuple[tuple[str, str], ...]
+    files: tuple[str, ...]
+
+
+def view() -> View:
+    """Look at this process. What it has set itself was given by nobody."""
+    found = []
+    for name in _core.VIEW_VARIABLES:
+        value = os.environ.get(name)
+        ours, before = _ours.get(name, (None, None))
+        if value is not None and value == ours:
+            value = before
+        if value is not None:
+            found.append((name, value))
+    return View(tuple(found), tuple(_core.open_devices()))
+
+
+def set_variable(name: str, value: str) -> str | None:
+    """Set a variable of this process; return what it was."""
+    old = os.environ.get(name)
+    ours, before = _ours.get(name, (None, None))
+    _ours[name] = (value, before if old is not None and old == ours else old)
+    os.environ[name] = value
+    return old
+
+
+def requested(request: _core.Request, views: Sequence[View]) -> _core.Request:
+    """Ask for a mapping within what the tasks were given: one view for all, or one of each."""
+    # That all may open the same is known from discovery.
+    alike = len({each.files for each in views}) < 2
+    return request.with_views(
+        [(list(each.variables), None if alike else list(each.files)) for each in views]
+    )
+
+
+def opened(views: Iterable[View]) -> list[str]:
+    """Return the device files that some of the tasks may open."""
+    return sorted({file for each in views for file in each.files})
+
+
+def of_environments(
+    environ: Mapping[str, str] | Iterable[Mapping[str, str]] | None,
+) -> list[View]:
+    """Return the views that a parameter `environ` stands for."""
+    if environ is None:
+        return []
+    from collections.abc import Mapping
+
+    views = []
+    for each in [environ] if isinstance(environ, Mapping) else [*environ]:
+        if not isinstance(each, Mapping):
+            raise TypeError(
+                "environ must be a mapping of variables, such as os.environ, or one for each task, "
+                f"not {environ!r}"
+            )
+        variables = [(name, each[name]) for name in _core.VIEW_VARIABLES if name in each]
+        for name, value in variables:
+            if not isinstance(value, str):
+                raise TypeError(f"environ[{name!r}] must be text, not {value!r}")
+        views.append(View(tuple(variables), ()))
+    return views

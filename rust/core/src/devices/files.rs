@@ -1,0 +1,205 @@
+//! What the kernel and the drivers say in files, below a root that need not be the real one.
+//!
+//! Nothing here fails: a file that cannot be read tells less, and a note says why.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::PciAddress;
+
+/// A Linux file tree.
+#[derive(Debug)]
+pub(crate) struct Files {
+    root: PathBuf,
+    /// Device files that count as open, whatever this process may do.
+    open: Vec<String>,
+    notes: RefCell<Vec<String>>,
+}
+
+/// What became of reading a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Text(String),
+    Missing,
+    /// The kernel hides it from this process: how cgroups keep devices apart.
+    Forbidden,
+    /// There, but not readable as a file should be.
+    Broken,
+}
+
+/// Whether a program of this process could open a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Open,
+    Missing,
+    Forbidden,
+}
+
+/// No file that is read here has more than a few kilobytes.
+const MAX_BYTES: u64 = 64 << 10;
+
+impl Files {
+    pub(crate) fn new(root: &Path, open: &[String]) -> Self {
+        Self { root: root.to_owned(), open: open.to_owned(), notes: RefCell::default() }
+    }
+
+    /// The device files of GPUs that this process may open, sorted.
+    pub(crate) fn open_devices(&self) -> Vec<String> {
+        let has_number = |name: &str, prefix: &str| {
+            name.strip_prefix(prefix).is_some_and(|rest| rest.parse::<u32>().is_ok())
+        };
+        let mut paths = Vec::new();
+        // The folder /dev is long; without this file there are none of NVIDIA's.
+        if self.root.join("dev/nvidiactl").exists() {
+            let names = self.names("dev").into_iter();
+            paths.extend(
+                names.filter(|name| has_number(name, "nvidia")).map(|n| format!("dev/{n}")),
+            );
+        }
+        let nodes = self.names("dev/dri").into_iter().filter(|name| has_number(name, "renderD"));
+        paths.extend(nodes.map(|name| format!("dev/dri/{name}")));
+        paths.retain(|path| self.access(path) == Access::Open);
+        paths
+    }
+
+    /// What was odd so far.
+    pub(crate) fn into_notes(self) -> Vec<String> {
+        self.notes.into_inner()
+    }
+
+    pub(crate) fn note(&self, text: String) {
+        let mut notes = self.notes.borrow_mut();
+        if !notes.contains(&text) {
+            notes.push(text);
+        }
+    }
+
+    /// Reads a file; `path` starts below the root.
+    pub(crate) fn read(&self, path: &str) -> Content {
+        let full = self.root.join(path);
+        let read = || -> std::io::Result<Vec<u8>> {
+            // Opening a pipe could wait for ever.
+            if !fs::metadata(&full)?.is_file() {
+                return Err(std::io::Error::other("it is not a file"));
+            }
+            let mut bytes = Vec::new();
+            fs::File::open(&full)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        match read() {
+            Ok(bytes) => Content::Text(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => Content::Missing,
+                ErrorKind::PermissionDenied => Content::Forbidden,
+                _ => {
+                    self.note(format!("/{path} cannot be read: {error}"));
+                    Content::Broken
+                }
+            },
+        }
+    }
+
+    /// The text of a file that may be missing; that it may not be read is noted.
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
+        match self.read(path) {
+            Content::Text(text) => Some(text),
+            Content::Forbidden => {
+                self.note(format!("/{path} may not be read by this process"));
+                None
+            }
+            Content::Missing | Content::Broken => None,
+        }
+    }
+
+    /// The names in a folder, sorted; none if there is no such folder.
+    pub(crate) fn names(&self, path: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.root.join(path)) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into()).collect();
+        names.sort();
+        names
+    }
+
+    /// The folder that the kernel has for a PCI function.
+    pub(crate) fn function(address: PciAddress) -> String {
+        format!("sys/bus/pci/devices/{address}")
+    }
+
+    /// The render node of a PCI function, such as `renderD128`. hwloc, told to keep what is important,
+    /// leaves these nodes out on a live machine.
+    pub(crate) fn render_node(&self, address: PciAddress) -> Option<String> {
+        let nodes = self.names(&format!("{}/drm", Self::function(address)));
+        nodes.into_iter().find(|name| name.starts_with("renderD"))
+    }
+
+    /// Whether a device file could be opened for reading and writing. It is not opened, which would
+    /// wake a sleeping GPU; the kernel's answer heeds file modes and the devices of a cgroup alike.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn access(&self, path: &str) -> Access {
+        use rustix::fs::Access as Mode;
+        match rustix::fs::access(self.root.join(path), Mode::READ_OK | Mode::WRITE_OK) {
+            Ok(()) => Access::Open,
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Access::Missing,
+            Err(_) => Access::Forbidden,
+        }
+    }
+
+    /// As above, where there are no cgroups.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn access(&self, path: &str) -> Access {
+        if self.root.join(path).exists() { Access::Open } else { Access::Missing }
+    }
+
+    /// Why a device file could not be opened; nothing if it could.
+    pub(crate) fn obstacle(&self, path: &str) -> Option<String> {
+        if self.open.iter().any(|open| open == path) {
+            return None;
+        }
+        match self.access(path) {
+            Access::Open => None,
+            Access::Missing => Some(format!("/{path} is missing: a container hides it")),
+            Access::Forbidden => {
+                Some(format!("/{path} may not be opened: a cgroup or its file mode forbids it"))
+            }
+        }
+    }
+}
+
+/// A number as drivers write it: decimal, or hexadecimal with or without `0x`.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    let text = text.trim();
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok().or_else(|| u64::from_str_radix(text, 16).ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        assert_eq!(number(" 12\n"), Some(12));
+        assert_eq!(number("0x1F"), Some(31));
+        assert_eq!(number("ab12"), Some(0xab12));
+        assert_eq!(number("18446744073709551615"), Some(u64::MAX));
+        assert_eq!(number(""), None);
+        assert_eq!(number("-1"), None);
+        assert_eq!(number("zebra"), None);
+    }
+
+    #[test]
+    fn what_is_no_file_is_noted_and_never_opened() {
+        let files = Files::new(Path::new("/"), &[]);
+        assert_eq!(files.read("no/such/file"), Content::Missing);
+        assert_eq!(files.read("proc/self/status/below"), Content::Missing);
+        assert_eq!(files.read("proc"), Content::Broken);
+        assert_eq!(files.access("no/such/file"), Access::Missing);
+        assert_eq!(files.access("dev/null"), Access::Open);
+        assert!(files.names("no/such/folder").is_empty());
+        assert_eq!(files.into_notes(), ["/proc cannot be read: it is not a file"]);
+    }
+}
