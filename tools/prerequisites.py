@@ -146,7 +146,7 @@ def pmix() -> str | None:
     """The library that Slurm's plugin for Open MPI loads."""
     # Slurm looks for it under the name without a version, where the distribution has its files.
     places = ("lib*", "lib/*", "lib/*/pmix2/lib")
-    if not any(Path("/usr").glob(f"{place}/libpmix.so") for place in places):
+    if not any([*Path("/usr").glob(f"{place}/libpmix.so")] for place in places):
         return "PMIx, through which srun starts Open MPI: there is no libpmix.so below /usr"
     return None
 
