@@ -156,7 +156,8 @@ def _facts(seen: Situation) -> Iterator[tuple[str, str]]:
         words = ", ".join(text.count(number, word) for number, word in counts)
         yield "machine", f"{os.uname().nodename}: {words}"
     limit = "not limited" if seen.quota is None else f"{seen.quota:g} CPUs"
-    yield "allowed", f"CPUs {seen.cgroup or seen.online} (cgroup), {seen.mask} (now); time {limit}"
+    usable = seen.cgroup or seen.online or "not known"
+    yield "allowed", f"CPUs {usable} (cgroup), {seen.mask} (now); time {limit}"
     yield "launcher", _launcher_words(seen)
     told = [f"{name}={os.environ[name]}" for name in sorted(os.environ) if _is_setting(name)]
     yield "settings", " ".join(told) or "defaults"
@@ -257,6 +258,18 @@ def _quota(seen: Situation) -> Iterator[Finding]:
             "threads than that only wait",
             "mpibind gives the tasks of this node no more threads than that together; ask the "
             "batch system or the container for more time (docker run --cpus, limits.cpu)",
+        )
+
+
+def _sysfs(seen: Situation) -> Iterator[Finding]:
+    """A container or chroot without the kernel's files about the hardware."""
+    if seen.online is None and sys.platform == "linux":
+        yield Finding(
+            "warning",
+            "no-sysfs",
+            "/sys cannot be read: NUMA nodes, GPUs and network cards are not known, and CPUs only "
+            "by what the processor says of itself",
+            "mount it, as containers do by themselves (chroot: mount --rbind /sys NEWROOT/sys)",
         )
 
 
@@ -489,6 +502,7 @@ def _mpi4py(_: Situation) -> Iterator[Finding]:
 
 _CHECKS: tuple[Callable[[Situation], Iterator[Finding]], ...] = (
     _machine,
+    _sysfs,
     _elsewhere,
     _settings,
     _launcher,

@@ -4,12 +4,14 @@ Arguments: which fault to make, and what that fault needs. Prints one line of JS
 each rank the kind and text of the error, and whether all is as it was before.
 """
 
+import errno
 import json
 import os
 import sys
 from pathlib import Path
 
 from mpi4py import MPI
+from seccomp import forbid
 
 import mpibind.mpi
 from mpibind import _core
@@ -44,6 +46,8 @@ elif fault == "one-word" and last:
 elif fault == "one-cpuset" and last:
     (cgroup,) = details
     Path(cgroup, "cgroup.procs").write_text(str(os.getpid()))
+elif fault == "one-seccomp" and last:
+    forbid("sched_setaffinity", error=errno.EPERM)
 elif fault == "leader" and comm.rank == 0:
 
     def fail(*arguments: object) -> None:

@@ -192,6 +192,10 @@ class Errors(Checks):
     def test_word_that_is_wrong_on_one_rank(self):
         self.check_error("one-word", "InvalidParameterError", "rank 3 on", "MPIBIND='vv'")
 
+    def test_system_call_that_is_forbidden_to_one_rank(self):
+        words = ("rank 3 on", "the kernel forbids it", "a container may block sched_setaffinity")
+        self.check_error("one-seccomp", "AffinityError", *words)
+
     def test_different_parameters(self):
         words = ["nthreads=1 on rank 0", "nthreads=2 on rank", HOST, "all ranks must"]
         self.check_error("different", "InvalidParameterError", *words)

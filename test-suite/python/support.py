@@ -93,10 +93,19 @@ def two_cpus(test: unittest.TestCase) -> list[int]:
     return cpus
 
 
-def run(code: str, *, env: dict[str, str] | None = None, timeout: float = 60) -> str:
-    """Run Python code in a process of its own; return what it printed, fail if it fails."""
+def run(
+    code: str,
+    *,
+    env: dict[str, str] | None = None,
+    timeout: float = 60,
+    around: tuple[str, ...] = (),
+) -> str:
+    """Run Python code in a process of its own; return what it printed, fail if it fails.
+
+    `around` is a command that runs the words behind it.
+    """
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        [*around, sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
         env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,

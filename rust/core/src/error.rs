@@ -36,9 +36,9 @@ pub enum Error {
         advice: String,
     },
     /// The kernel did not bind as asked. Everything was put back.
-    #[error("cannot bind to CPUs {wanted}: {reason}")]
+    #[error("cannot bind{}: {reason}", if wanted.is_empty() { String::new() } else { format!(" to CPUs {wanted}") })]
     Affinity {
-        /// The CPUs that were asked for.
+        /// The CPUs that were asked for; empty where it did not come to that.
         wanted: CpuSet,
         /// Those of them that could not be had; empty where none can be named.
         refused: CpuSet,
