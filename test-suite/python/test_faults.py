@@ -5,7 +5,7 @@ import sys
 import unittest
 
 import support
-from mpi_support import MPICH, SCRIPTS, output
+from mpi_support import MPICH, SCRIPTS
 
 import mpibind
 
