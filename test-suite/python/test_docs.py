@@ -2,7 +2,8 @@
 
 In Markdown, ``python`` blocks with ``>>>`` are doctests, one session a page; other ``python``
 blocks are programs that must run on this machine; ``console`` blocks are commands after ``$``, with
-what they print. This machine's host name is written ``pascal7``.
+what they print; ``sh`` blocks must be what a shell understands, and need what is not here. This
+machine's host name is written ``pascal7``.
 """
 
 from __future__ import annotations
@@ -69,6 +70,13 @@ class Pages(unittest.TestCase):
                 with self.subTest(page.name, block=block):
                     self.check_commands(block)
 
+    def test_scripts(self):
+        for page in PAGES:
+            for script in blocks(page, "sh"):
+                with self.subTest(page.name, script=script):
+                    done = subprocess.run(["sh", "-n"], input=script, text=True, check=False)
+                    self.assertEqual(done.returncode, 0)
+
     def check_commands(self, block: str) -> None:
         commands = "\n".join(line[2:] for line in block.splitlines() if line.startswith("$ "))
         expected = "\n".join(line for line in block.splitlines() if not line.startswith("$ "))
@@ -95,8 +103,21 @@ class Pages(unittest.TestCase):
     def test_every_page_is_listed(self):
         index = (support.ROOT / "docs" / "README.md").read_text()
         for page in (support.ROOT / "docs").glob("*.md"):
-            if page.name != "README.md":
+            # The site's index is README.md and a list for the margin.
+            if page.name not in ("README.md", "index.md"):
                 self.assertIn(f"({page.name})", index)
+
+    def test_tests_that_are_named_exist(self):
+        page = (support.ROOT / "docs" / "reliability.md").read_text()
+        named = re.findall(r"`(\w+\.(?:py|rs))` `(\w+)`", page)
+        self.assertGreater(len(named), 10)
+        for name, test in named:
+            with self.subTest(test):
+                (file,) = [
+                    *(support.ROOT / "test-suite" / "python").glob(name),
+                    *(support.ROOT / "rust" / "core" / "tests").glob(name),
+                ]
+                self.assertRegex(file.read_text(), rf"\b(def|fn) {test}\(")
 
 
 class Docstrings(unittest.TestCase):
