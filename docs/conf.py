@@ -16,7 +16,7 @@ from numpydoc.xref import DEFAULT_LINKS
 import mpibind
 
 project = "mpibind"
-author = "The mpibind authors"
+author = "The mpibind developers"
 project_copyright = author
 version = release = prerequisites.workspace("version")
 
@@ -55,6 +55,7 @@ myst_enable_extensions = ["attrs_inline"]
 nb_execution_mode = "off"
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = f"mpibind {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
