@@ -20,7 +20,14 @@ from pathlib import Path
 
 import support
 
+import mpibind
+
 PAGES = [support.ROOT / "README.md", *sorted((support.ROOT / "docs").glob("*.md"))]
+# Pages about the project; what they say to type is looked at, and their links.
+PROJECT = [
+    *(support.ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")),
+    *(support.ROOT / folder / "README.md" for folder in ("rust", "spack", "test-suite")),
+]
 MODULES = [
     "mpibind",
     *sorted(f"mpibind.{path.stem}" for path in (support.ROOT / "mpibind").glob("[a-z]*.py")),
@@ -71,7 +78,7 @@ class Pages(unittest.TestCase):
                     self.check_commands(block)
 
     def test_scripts(self):
-        for page in PAGES:
+        for page in PAGES + PROJECT:
             for script in blocks(page, "sh"):
                 with self.subTest(page.name, script=script):
                     done = subprocess.run(["sh", "-n"], input=script, text=True, check=False)
@@ -94,7 +101,7 @@ class Pages(unittest.TestCase):
         self.assertEqual(shown.rstrip("\n"), expected)
 
     def test_links(self):
-        for page in PAGES:
+        for page in PAGES + PROJECT:
             for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
                 if not link.startswith("http"):
                     with self.subTest(page.name, link=link):
@@ -118,6 +125,17 @@ class Pages(unittest.TestCase):
                     *(support.ROOT / "rust" / "core" / "tests").glob(name),
                 ]
                 self.assertRegex(file.read_text(), rf"\b(def|fn) {test}\(")
+
+
+class Versions(unittest.TestCase):
+    def test_the_citation_is_of_this_version(self):
+        citation = (support.ROOT / "CITATION.cff").read_text()
+        self.assertIn(f"\nversion: {mpibind.__version__}\n", citation)
+
+    def test_the_changelog_has_this_version_or_what_comes(self):
+        changelog = (support.ROOT / "CHANGELOG.md").read_text()
+        first = re.search(r"^## (\S+)", changelog, re.MULTILINE)[1]
+        self.assertIn(first, ("Unreleased", mpibind.__version__))
 
 
 class Docstrings(unittest.TestCase):
