@@ -42,6 +42,7 @@ default_role = "py:obj"
 # Types stand in the docstrings, in words; those of this package are links.
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = "all"
