@@ -33,7 +33,7 @@ BESIDE_MPI := mpi4py numpy threadpoolctl
 # as there are CPUs.
 PROVE := prove --failures --comments --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN)
 
-.PHONY: help demo check check-launchers launchers bench build lint-rust test-rust test-python clean
+.PHONY: help demo docs check check-launchers launchers bench build lint-rust test-rust test-python clean
 # Cargo and prove use all CPUs already, and the order below is meant.
 .NOTPARALLEL:
 
@@ -41,6 +41,7 @@ help:
 	@echo 'make demo    set up everything, bind four MPI ranks on this machine, map a bigger one'
 	@echo 'make check   set up everything, run all tests, lints and type checks'
 	@echo 'make bench   set up everything, print what mapping, binding and importing cost'
+	@echo 'make docs    set up everything, make the site of docs/ in docs/_build'
 	@echo 'make build   set up everything, build the extension module in place'
 	@echo 'make clean   remove what the others made'
 	@echo
@@ -82,6 +83,12 @@ bench: build
 	$(BIN)/python test-suite/bench/picture.py
 	$(BIN)/python test-suite/bench/command_cost.py
 
+# A warning is an error, and so is a name that nothing explains.
+docs: build
+	$(BIN)/python -m sphinx --quiet --nitpicky --fail-on-warning --keep-going \
+		-d docs/_build/trees docs docs/_build/html
+	@echo 'The first page is docs/_build/html/index.html'
+
 # Cargo itself knows best what has to be built again.
 build: $(READY)
 	$(BIN)/python setup.py --quiet build_rust --inplace
@@ -103,5 +110,5 @@ $(OPEN_MPI) $(INTEL_MPI): $(READY) Makefile
 
 clean:
 	rm -rf $(VENV) $(dir $(OPEN_MPI) $(INTEL_MPI)) target build dist *.egg-info mpibind/*.so
-	rm -rf .mypy_cache .ruff_cache .hypothesis
+	rm -rf .mypy_cache .ruff_cache .hypothesis docs/_build
 	find mpibind test-suite tools -name __pycache__ -prune -exec rm -rf {} +

@@ -2,7 +2,8 @@
 
 In Markdown, ``python`` blocks with ``>>>`` are doctests, one session a page; other ``python``
 blocks are programs that must run on this machine; ``console`` blocks are commands after ``$``, with
-what they print. This machine's host name is written ``pascal7``.
+what they print; ``sh`` blocks must be what a shell understands, and need what is not here. This
+machine's host name is written ``pascal7``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from pathlib import Path
 
 import support
 
+import mpibind
+
 PAGES = [support.ROOT / "README.md", *sorted((support.ROOT / "docs").glob("*.md"))]
+# Pages about the project; what they say to type is looked at, and their links.
+PROJECT = [
+    *(support.ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")),
+    *(support.ROOT / folder / "README.md" for folder in ("rust", "spack", "test-suite")),
+]
 MODULES = [
     "mpibind",
     *sorted(f"mpibind.{path.stem}" for path in (support.ROOT / "mpibind").glob("[a-z]*.py")),
@@ -69,6 +77,13 @@ class Pages(unittest.TestCase):
                 with self.subTest(page.name, block=block):
                     self.check_commands(block)
 
+    def test_scripts(self):
+        for page in PAGES + PROJECT:
+            for script in blocks(page, "sh"):
+                with self.subTest(page.name, script=script):
+                    done = subprocess.run(["sh", "-n"], input=script, text=True, check=False)
+                    self.assertEqual(done.returncode, 0)
+
     def check_commands(self, block: str) -> None:
         commands = "\n".join(line[2:] for line in block.splitlines() if line.startswith("$ "))
         expected = "\n".join(line for line in block.splitlines() if not line.startswith("$ "))
@@ -86,7 +101,7 @@ class Pages(unittest.TestCase):
         self.assertEqual(shown.rstrip("\n"), expected)
 
     def test_links(self):
-        for page in PAGES:
+        for page in PAGES + PROJECT:
             for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
                 if not link.startswith("http"):
                     with self.subTest(page.name, link=link):
@@ -95,8 +110,32 @@ class Pages(unittest.TestCase):
     def test_every_page_is_listed(self):
         index = (support.ROOT / "docs" / "README.md").read_text()
         for page in (support.ROOT / "docs").glob("*.md"):
-            if page.name != "README.md":
+            # The site's index is README.md and a list for the margin.
+            if page.name not in ("README.md", "index.md"):
                 self.assertIn(f"({page.name})", index)
+
+    def test_tests_that_are_named_exist(self):
+        page = (support.ROOT / "docs" / "reliability.md").read_text()
+        named = re.findall(r"`(\w+\.(?:py|rs))` `(\w+)`", page)
+        self.assertGreater(len(named), 10)
+        for name, test in named:
+            with self.subTest(test):
+                (file,) = [
+                    *(support.ROOT / "test-suite" / "python").glob(name),
+                    *(support.ROOT / "rust" / "core" / "tests").glob(name),
+                ]
+                self.assertRegex(file.read_text(), rf"\b(def|fn) {test}\(")
+
+
+class Versions(unittest.TestCase):
+    def test_the_citation_is_of_this_version(self):
+        citation = (support.ROOT / "CITATION.cff").read_text()
+        self.assertIn(f"\nversion: {mpibind.__version__}\n", citation)
+
+    def test_the_changelog_has_this_version_or_what_comes(self):
+        changelog = (support.ROOT / "CHANGELOG.md").read_text()
+        first = re.search(r"^## (\S+)", changelog, re.MULTILINE)[1]
+        self.assertIn(first, ("Unreleased", mpibind.__version__))
 
 
 class Docstrings(unittest.TestCase):
