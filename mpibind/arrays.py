@@ -69,7 +69,17 @@ def numa_matrix(core: _core.Mapping) -> NDArray[np.bool_]:
 
 def gpu_matrix(core: _core.Mapping) -> NDArray[np.bool_]:
     """Which task has which GPU: (tasks, GPUs of the node in device order)."""
-    matrix = np.zeros((core.ntasks, core.ngpus), dtype=np.bool_)
-    for task in range(core.ntasks):
-        matrix[task, core.gpu_places(task)] = True
+    return _matrix_of(map(core.gpu_places, range(core.ntasks)), core.ntasks, core.ngpus)
+
+
+def nic_matrix(core: _core.Mapping) -> NDArray[np.bool_]:
+    """Which network card is closest to which task: (tasks, cards of the node in device order)."""
+    return _matrix_of(map(core.nic_places, range(core.ntasks)), core.ntasks, core.nnics)
+
+
+def _matrix_of(places: Iterable[list[int]], rows: int, columns: int) -> NDArray[np.bool_]:
+    """Make a matrix of the columns that are true in each row."""
+    matrix = np.zeros((rows, columns), dtype=np.bool_)
+    for row, true in enumerate(places):
+        matrix[row, true] = True
     return frozen(matrix)

@@ -42,6 +42,7 @@ def bind(
     respect: str = "cgroup",
     membind: str | None = None,
     verbose: bool | int | None = None,
+    nics: bool | None = None,
 ) -> Binding:
     """Bind this process, one of several on its node, without MPI.
 
@@ -56,7 +57,7 @@ def bind(
         Flux, Slurm).
     nthreads, greedy, gpu_optim, smt, restrict_ids, restrict_type, topology, gpu_ids
         As in `mpibind.mpi.bind`.
-    apply, env, omp_affinity, visible, respect, membind, verbose
+    apply, env, omp_affinity, visible, respect, membind, verbose, nics
         As in `mpibind.mpi.bind`. ``respect="affinity"`` needs a process that is alone on its node,
         since one process does not know the masks of others.
 
@@ -96,6 +97,7 @@ def bind(
         respect=respect,
         membind=membind,
         verbose=verbose,
+        nics=nics,
     )
     try:
         here = place(local_rank, local_size)
@@ -135,6 +137,7 @@ class Part(NamedTuple):
     cpus: tuple[int, ...]
     nthreads: int
     gpus: tuple[str, ...]
+    nics: tuple[str, ...]
     env: dict[str, str]
     numas: tuple[int, ...]
     """OS ids of the NUMA nodes that are local to the CPUs."""
@@ -161,10 +164,14 @@ def map_node(
             tuple(core.cpus(task)),
             core.nthreads(task),
             gpus,
+            tuple(core.nics(task)),
             {
                 name: value
                 for name, value in mapping.env(
-                    task, omp_affinity=settings.omp_affinity, visible=settings.visible
+                    task,
+                    omp_affinity=settings.omp_affinity,
+                    visible=settings.visible,
+                    nics=settings.nics,
                 ).items()
                 if name not in settings.left_out
             },
@@ -212,6 +219,8 @@ class Binding:
         Threads that it should have.
     gpus : tuple of str
         Names of its GPUs.
+    nics : tuple of str
+        Names of the network cards that are closest to it.
     env : dict
         Variables that were set for it (``{}`` with ``env=False``).
     mapping : Mapping or None
@@ -233,10 +242,11 @@ class Binding:
         self._before = tuple(_core.current_cpus())
         if part is None:
             note = "MPIBIND=off: nothing was bound or set"
-            part = Part(self._before, len(self._before), (), {}, (), (note,))
+            part = Part(self._before, len(self._before), (), (), {}, (), (note,))
         self.local_rank, self.local_size, self.rank, self.size = here
         self.hostname = os.uname().nodename
         self.nthreads, self.gpus, self.cpu_list = part.nthreads, part.gpus, part.cpus
+        self.nics = part.nics
         self.mapping = mapping
         self.env: dict[str, str] = {}
         self.applied = False
@@ -357,6 +367,9 @@ class Binding:
 
         said_before = os.environ.get("OMP_NUM_THREADS")
         for name, value in self._part.env.items():
+            if given.stays(name):
+                self.notes += (f"{name}={os.environ[name]!r} was set before and stays",)
+                continue
             self._replaced[name] = given.set_variable(name, value)
             self.env[name] = value
         self._warnings.append(runtimes.gpu_warning(self.env))

@@ -197,6 +197,7 @@ def _add_mapping(parser: argparse.ArgumentParser) -> None:
         "--gpu-ids", metavar="index|uuid|pci|name", default="index", help="how GPUs are named"
     )
     group.add_argument("--visible", metavar="own|own-first|off", help="which GPUs a task is shown")
+    group.add_argument("--nics", action=flag, help="name the near network cards to UCX and NCCL")
 
 
 def _add_json(parser: argparse._ActionsContainer) -> None:
@@ -231,6 +232,7 @@ def _settings(
         topology=topology,
         gpu_ids=options.gpu_ids,
         visible=options.visible,
+        nics=options.nics,
         **more,  # type: ignore[arg-type]  # what each command has besides
     )
 
@@ -399,6 +401,11 @@ def _show_mapping(options: argparse.Namespace, settings: Settings) -> int:
     if options.svg is not None:
         _deliver(mapping.to_svg(), options.svg)
     variables = [part.env for part in parts if part is not None]
+    if mapping.topology._core.is_live:
+        variables = [
+            {name: value for name, value in of_task.items() if not given.stays(name)}
+            for of_task in variables
+        ]
     if options.env and options.json:
         _show_json(variables)
     elif options.env:

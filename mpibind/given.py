@@ -1,4 +1,4 @@
-"""What this process was given of its node's GPUs: variables, and device files it may open."""
+"""What this process was given of its node's devices: variables, and device files it may open."""
 
 from __future__ import annotations
 
@@ -41,6 +41,14 @@ def set_variable(name: str, value: str) -> str | None:
     _ours[name] = (value, before if old is not None and old == ours else old)
     os.environ[name] = value
     return old
+
+
+def stays(name: str) -> bool:
+    """Tell whether a variable names network cards and was set by someone else, who has chosen."""
+    if name not in _core.NIC_VARIABLES:
+        return False
+    value = os.environ.get(name)
+    return value is not None and value != _ours.get(name, ("", None))[0]
 
 
 def requested(request: _core.Request, views: Sequence[View]) -> _core.Request:

@@ -367,7 +367,7 @@ class MpibindHandle:
         mapping = self._mapped()
         values: dict[str, list[str]] = {}
         for task in range(mapping.ntasks):
-            for name, value in mapping.env(task, True, self._gpu_ids == "uuid", "own"):
+            for name, value in mapping.env(task, True, self._gpu_ids == "uuid", "own", False):
                 values.setdefault(name, []).append(value)
         self._env = values
 

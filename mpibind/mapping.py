@@ -24,6 +24,8 @@ class Task(NamedTuple):
     """OS ids of its CPUs, rising; read-only."""
     nthreads: int
     gpus: tuple[str, ...]
+    nics: tuple[str, ...]
+    """The network cards that are closest to it."""
 
     def __eq__(self, other: object) -> bool:
         # A tuple would ask an array whether it is true, which numpy refuses to say; so would a
@@ -84,6 +86,11 @@ class Mapping(Sequence[Task]):
         return list(self._gpus)
 
     @property
+    def nics(self) -> list[tuple[str, ...]]:
+        """Names of the network cards that are closest to each task, in device order."""
+        return [tuple(self._core.nics(task)) for task in range(len(self))]
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a user may want to know: limits that were heeded, and what was odd."""
         return tuple(self._core.notes)
@@ -126,8 +133,18 @@ class Mapping(Sequence[Task]):
 
         return arrays.gpu_matrix(self._core)
 
+    @property
+    def nic_matrix(self) -> NDArray[np.bool_]:
+        """Which network card is closest to which task: bool, shape (tasks, cards), read-only.
+
+        Columns are in device order.
+        """
+        from mpibind import arrays
+
+        return arrays.nic_matrix(self._core)
+
     def env(
-        self, taskid: int, *, omp_affinity: bool = False, visible: str = "own"
+        self, taskid: int, *, omp_affinity: bool = False, visible: str = "own", nics: bool = False
     ) -> dict[str, str]:
         """Return the variables that make a program use what a task got; nothing is set.
 
@@ -139,13 +156,17 @@ class Mapping(Sequence[Task]):
             Also pin OpenMP's threads (``OMP_PLACES``, ``OMP_PROC_BIND``).
         visible : {"own", "own-first", "off"}
             Which GPUs to show: the task's, all of the node with the task's first, or not to say.
+        nics : bool
+            Also name the closest network cards to UCX and NCCL (``UCX_NET_DEVICES``,
+            ``NCCL_IB_HCA``), where these are OpenFabrics devices. `bind` leaves them alone where
+            they are set already.
 
         Raises
         ------
         InvalidParameterError
             If there is no such task, or a value is not legal.
         """
-        return dict(self._core.env(taskid, omp_affinity, self._gpu_ids == "uuid", visible))
+        return dict(self._core.env(taskid, omp_affinity, self._gpu_ids == "uuid", visible, nics))
 
     @property
     def topology(self) -> Topology:
@@ -291,7 +312,8 @@ class Mapping(Sequence[Task]):
         except TypeError:
             words = f"a task is an integer, or a slice of them, not {task!r}"
             raise TypeError(f"{words} ({type(task).__name__})") from None
-        return Task(self._cpus[index], self._core.nthreads(index), self._gpus[index])
+        nics = tuple(self._core.nics(index))
+        return Task(self._cpus[index], self._core.nthreads(index), self._gpus[index], nics)
 
     def __iter__(self) -> Iterator[Task]:
         return (self[task] for task in range(len(self)))

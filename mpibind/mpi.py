@@ -55,6 +55,7 @@ def bind(
     respect: str = "cgroup",
     membind: str | None = None,
     verbose: bool | int | None = None,
+    nics: bool | None = None,
 ) -> Binding:
     """Map the ranks of each node to its hardware and bind the calling process.
 
@@ -92,6 +93,10 @@ def bind(
     verbose : bool or int
         Whether rank 0 prints a line for each rank, in the order of ranks; 2 adds notes. It is
         enough that one rank asks.
+    nics : bool
+        Whether to name the closest network cards to UCX and NCCL (``UCX_NET_DEVICES``,
+        ``NCCL_IB_HCA``), unless they are set already. If it is not given, ``MPIBIND`` counts; else
+        it is False.
 
     Returns
     -------
@@ -132,6 +137,7 @@ def bind(
             respect=respect,
             membind=membind,
             verbose=verbose,
+            nics=nics,
         ),
     )
 

@@ -31,12 +31,12 @@ def topology(node: Topology) -> str:
         for numa in node.numas
     ]
     gpus = [(gpu.index, gpu.vendor, gpu.model, gpu.pci, gpu.uuid) for gpu in node.gpus]
-    nics = [(nic.name, nic.pci) for nic in node.nics]
+    nics = [(nic.name, nic.pci, "down" if nic.down else None) for nic in node.nics]
     return _html(
         picture.topology(node.to_dict()),
         _table(("NUMA node", "kind", "memory", "CPUs"), memories),
         _table(("GPU", "vendor", "model", "PCI", "UUID"), gpus),
-        _table(("network card", "PCI"), nics),
+        _table(("network card", "PCI", "state"), nics),
     )
 
 
@@ -48,12 +48,13 @@ def mapping(m: Mapping) -> str:
             number,
             core.nthreads(number),
             ",".join(gpus),
+            ",".join(core.nics(number)),
             core.cpus_text(number),
             _core.id_list(core.numas(number)),
         )
         for number, gpus in enumerate(m.gpus)
     ]
-    header = ("task", "threads", "GPUs", "CPUs", "NUMA nodes")
+    header = ("task", "threads", "GPUs", "network cards", "CPUs", "NUMA nodes")
     return _html(picture.mapping(m.to_dict()), _table(header, rows))
 
 
@@ -72,6 +73,7 @@ def binding(bound: Binding) -> str:
         ("CPUs before", _core.id_list(bound.before.tolist())),
         ("threads", bound.nthreads),
         ("GPUs", ",".join(bound.gpus)),
+        ("network cards", ",".join(bound.nics)),
         ("bound", "yes" if bound.applied else "no"),
         ("memory", bound.membind),
         *bound.env.items(),

@@ -82,8 +82,8 @@ def binding(title: str, task: int, before: Iterable[int], cpus: Iterable[int]) -
         {"kind": "PU", "os_indexes": known, "parents": [0] * len(known)},
     ]
     node = {"levels": levels, "numas": [], "gpus": [], "nics": []}
-    others: list[dict[str, Any]] = [{"cpus": [], "gpus": [], "gpu_places": []}] * task
-    own = {"cpus": list(cpus), "gpus": [], "gpu_places": []}
+    nothing: dict[str, Any] = {"cpus": [], "gpus": [], "gpu_places": [], "nics": []}
+    others, own = [nothing] * task, {**nothing, "cpus": list(cpus)}
     return _Drawing(node, {"tasks": [*others, own], "mapped": None}, legend=False).svg(title)
 
 
@@ -254,12 +254,15 @@ class _Drawing:
         self.machine = tree(node)
         self.cpu_users: dict[int, tuple[int, ...]] = {}
         self.gpu_users: dict[int, tuple[int, ...]] = {}
+        self.nic_users: dict[str, tuple[int, ...]] = {}
         self.left_out: set[int] = set()
         for number, task in enumerate([] if mapped is None else mapped["tasks"]):
             for cpu in task["cpus"]:
                 self.cpu_users[cpu] = (*self.cpu_users.get(cpu, ()), number)
             for place in task["gpu_places"]:
                 self.gpu_users[place] = (*self.gpu_users.get(place, ()), number)
+            for name in task["nics"]:
+                self.nic_users[name] = (*self.nic_users.get(name, ()), number)
         if mapped is not None and mapped["mapped"] is not None:
             self.left_out = set(self.machine.cpus) - set(tree(mapped["mapped"]).cpus)
         ncpus = len(self.machine.cpus)
@@ -402,12 +405,18 @@ class _Drawing:
 
     def devices(self, part: Part) -> list[Piece]:
         """Draw the GPUs and network cards at a part."""
-        chips = [self.gpu(place, gpu) for place, gpu in part.gpus]
-        for nic in part.nics:
-            chips.append(
-                self.chip(nic["name"], "nic", f"network card {_known(nic, 'name', 'pci')}")
-            )
-        return chips
+        return [
+            *(self.gpu(place, gpu) for place, gpu in part.gpus),
+            *(self.nic(nic) for nic in part.nics),
+        ]
+
+    def nic(self, nic: dict[str, Any]) -> Piece:
+        """Draw a network card, with the tasks that it is the closest to."""
+        users = self.nic_users.get(nic["name"], ())
+        tip = f"network card {_known(nic, 'name', 'pci')}{', down' if nic['down'] else ''}"
+        if users:
+            tip += f"; closest to {_plural('task', len(users))} {_core.id_list(users)}"
+        return self.chip(nic["name"], "nic", tip, users)
 
     def gpu(self, place: int, gpu: dict[str, Any]) -> Piece:
         """Draw a GPU."""

@@ -30,6 +30,7 @@ class Settings(NamedTuple):
     membind: str | None = None
     verbose: int = 0
     """0, 1 for a line for each rank, 2 for notes too."""
+    nics: bool = False
     left_out: frozenset[str] = frozenset()
     """Variables that are not to be set."""
     sources: tuple[tuple[str, str], ...] = ()
@@ -47,6 +48,7 @@ class Settings(NamedTuple):
             "visible": repr(self.visible),
             "respect": repr(self.respect),
             "membind": repr(self.membind),
+            "nics": repr(self.nics),
         }
 
     def topology_word(self) -> str:
@@ -75,6 +77,7 @@ def resolve(
     respect: str = "cgroup",
     membind: str | None = None,
     verbose: bool | int | None = None,
+    nics: bool | None = None,
 ) -> Settings:
     """Put together what counts. None stands for what was not given.
 
@@ -120,6 +123,7 @@ def resolve(
         respect,
         membind,
         _verbosity(_first(verbose, told.verbose, 0)),
+        _core.check_flag("nics", _first(nics, told.nics, False)),
         told.left_out,
         tuple(sources.items()),
     )
@@ -147,12 +151,13 @@ class Words(NamedTuple):
     greedy: bool | None = None
     smt: int | None = None
     visible: str | None = None
+    nics: bool | None = None
     left_out: frozenset[str] = frozenset()
 
 
 _LEGAL = (
     "it must be words with commas between them, of: on, off, v[:N], verbose[:N], gpu[:0|1], "
-    "greedy[:0|1], smt:K, omp_places, omp_proc_bind, visdevs"
+    "greedy[:0|1], smt:K, nics[:0|1], omp_places, omp_proc_bind, visdevs"
 )
 
 _LEFT_OUT = {"omp_places": "OMP_PLACES", "omp_proc_bind": "OMP_PROC_BIND"}
@@ -181,7 +186,7 @@ def read_words(text: str) -> Words:
             raise illegal("MPIBIND", text, legal)
         if name in ("v", "verbose"):
             said["verbose"] = 1 if value is None else value
-        elif name in ("gpu", "greedy") and value in (None, 0, 1):
+        elif name in ("gpu", "greedy", "nics") and value in (None, 0, 1):
             said["gpu_optim" if name == "gpu" else name] = value != 0
         elif name == "smt" and colon:
             said["smt"] = value

@@ -115,7 +115,9 @@ def topology(node: Topology) -> str:
         known = [gpu.vendor, gpu.model, gpu.pci if gpu.pci != gpu.name else None, gpu.uuid]
         lines.append(f"  GPU {gpu.index}: {gpu.name} ({', '.join(part for part in known if part)})")
     for nic in node.nics:
-        lines.append(f"  NIC {nic.name}" + (f" ({nic.pci})" if nic.pci else ""))
+        known = [nic.pci, "down" if nic.down else None]
+        told = ", ".join(part for part in known if part)
+        lines.append(f"  NIC {nic.name}" + (f" ({told})" if told else ""))
     return "\n".join(lines)
 
 
@@ -152,4 +154,6 @@ def devices(found: Devices) -> str:
         for nic in found.nics
     ]
     lines = table(head, rows, left=head) if rows else ["no NICs"]
+    down = [nic.name for nic in found.nics if nic.down]
+    lines += [f"not used: {name}: none of its ports is active" for name in down]
     return "\n".join([gpus(found.gpus), "", *lines])

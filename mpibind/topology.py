@@ -63,6 +63,8 @@ class Nic(NamedTuple):
     """OS ids of the NUMA nodes that it is near to."""
     cpus: str
     """The CPUs (OS ids) that it is near to, as a list in text."""
+    down: bool
+    """Whether it is known that none of its ports is active; then it is given to no task."""
 
 
 class Gpus(tuple[Gpu, ...]):
@@ -380,7 +382,7 @@ class Topology:
     @property
     def nics(self) -> tuple[Nic, ...]:
         """The network cards in device order."""
-        return tuple(Nic(*record[:3], tuple(record[3]), record[4]) for record in self._core.nics)
+        return tuple(Nic(*record[:3], tuple(record[3]), *record[4:]) for record in self._core.nics)
 
     def map(
         self,

@@ -76,6 +76,14 @@ with mpibind.mpi.bind(comm, omp_affinity=True) as binding:
     check(masks()[0] == binding.cpus.tolist(), "context manager")
 check(masks() == before, "context manager did not restore")
 
+dgx = Path(__file__).parent.parent / "topologies" / "dgx-h100-8gpu.xml"
+with mpibind.mpi.bind(comm, topology=dgx, nthreads=1, apply=False, nics=True) as binding:
+    cards = ",".join(f"{name}:1" for name in binding.nics)
+    expected = mpibind.Topology.from_xml(dgx).map(binding.local_size)[binding.local_rank].nics
+    check(binding.nics == expected, f"cards {binding.nics}")
+    check(os.environ.get("UCX_NET_DEVICES") == cards, "UCX_NET_DEVICES")
+check(dict(os.environ) == variables, "environment with cards not restored")
+
 untouched = mpibind.mpi.bind(comm, apply=False, env=False)
 check(masks() == before and dict(os.environ) == variables, "apply=False, env=False did something")
 check(not untouched.applied and untouched.env == {}, "apply=False is applied")

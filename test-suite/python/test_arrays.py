@@ -25,6 +25,7 @@ class Arrays(unittest.TestCase):
         self.assertEqual(m.cpu_matrix.shape, (len(m), node.npus))
         self.assertEqual(m.numa_matrix.shape, (len(m), node.nnumas))
         self.assertEqual(m.gpu_matrix.shape, (len(m), len(node.gpus)))
+        self.assertEqual(m.nic_matrix.shape, (len(m), len(node.nics)))
         for number, task in enumerate(m):
             self.assertEqual(lines[number].split()[-1], as_text(task.cpus.tolist()))
             np.testing.assert_array_equal(m.cpus[number], task.cpus)
@@ -33,6 +34,10 @@ class Arrays(unittest.TestCase):
             self.assertEqual(m.gpus[number], task.gpus)
             gpus = [str(gpu.index) for gpu, has in zip(node.gpus, m.gpu_matrix[number]) if has]  # noqa: B905
             self.assertEqual(sorted(task.gpus), sorted(gpus))
+            self.assertEqual(m.nics[number], task.nics)
+            nics = [nic.name for nic, has in zip(node.nics, m.nic_matrix[number]) if has]  # noqa: B905
+            self.assertEqual([*task.nics], nics)
+            self.assertEqual(bool(nics), bool(node.nics))
             near = [bool(set(ids_of(numa.cpus)) & set(task.cpus.tolist())) for numa in node.numas]
             self.assertEqual(m.numa_matrix[number].tolist(), near)
 
@@ -42,7 +47,7 @@ class Arrays(unittest.TestCase):
             self.assertEqual((array.dtype, array.ndim), (np.dtype(np.int32), 1))
             with self.assertRaises(ValueError):
                 array[0] = 1
-        for matrix in [m.cpu_matrix, m.numa_matrix, m.gpu_matrix]:
+        for matrix in [m.cpu_matrix, m.numa_matrix, m.gpu_matrix, m.nic_matrix]:
             self.assertEqual((matrix.dtype, matrix.ndim), (np.dtype(np.bool_), 2))
             with self.assertRaises(ValueError):
                 matrix[0, 0] = True

@@ -23,6 +23,7 @@ import mpibind
 
 MPIBIND = [sys.executable, "-m", "mpibind"]
 AMD = support.ROOT / "test-suite" / "topologies" / "epyc-7763-nps4-8gpu.xml"
+DGX = support.ROOT / "test-suite" / "topologies" / "dgx-h100-8gpu.xml"
 POWER = support.ROOT / "test-suite" / "topologies" / "power9-ac922-4gpu.xml"
 SYNTHETIC = "package:2 [numa] core:18 pu:2(indexes=2*36:1*2)"
 COMMANDS = ("map", "run", "report", "topo", "doctor")
@@ -112,6 +113,17 @@ class Map(unittest.TestCase):
         # Variables that are left out are not shown either.
         text = support.printed(*words, env={"MPIBIND": "omp_places,visdevs"})
         self.assertEqual(re.findall(r"^\w+:", text, re.M), ["OMP_NUM_THREADS:", "OMP_PROC_BIND:"])
+
+    def test_variables_for_network_cards(self):
+        words = ("map", "-n", 8, "--topology", DGX, "--env")
+        self.assertNotIn("mlx5", support.printed(*words))
+        text = support.printed(*words, "--nics")
+        self.assertIn("NCCL_IB_HCA:\n  [0]: =mlx5_0:1\n", text)
+        self.assertEqual(support.printed(*words, env={"MPIBIND": "nics"}), text)
+        self.assertNotIn("mlx5", support.printed(*words, "--no-nics", env={"MPIBIND": "nics"}))
+        # On another machine it does not count what is set here.
+        env = {"UCX_NET_DEVICES": "mlx5_7:1"}
+        self.assertEqual(support.printed(*words, "--nics", env=env), text)
 
     def test_json(self):
         text = support.printed("map", "-n", 4, "--topology", AMD, "--json")

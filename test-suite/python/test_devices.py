@@ -272,6 +272,33 @@ class Places(TreeCase):
         self.assertEqual(nic.numas, (1,))
 
 
+class Nics(TreeCase):
+    def set_state(self, root: Path, name: str, state: str) -> None:
+        (port,) = root.glob(f"sys/devices/*/*/infiniband/{name}/ports/1")
+        (port / "state").write_text(state)
+
+    def test_a_card_without_an_active_port_is_given_to_nobody(self):
+        root = self.tree("dgx-h100-8gpu")
+        self.set_state(root, "mlx5_3", "1: DOWN\n")
+        node = self.seen(root)
+        self.assertEqual([nic.name for nic in node.nics if nic.down], ["mlx5_3"])
+        expected = [("mlx5_0",), ("mlx5_0",), ("mlx5_4",), ("mlx5_5",)]
+        self.assertEqual(node.map(8).nics[:4], expected)
+        self.assertIn("\n  NIC mlx5_3 (0000:40:00.0, down)", str(node))
+        told = "not used: mlx5_3: none of its ports is active"
+        self.assertEqual(str(mpibind.devices(node)).splitlines()[-1], told)
+
+    def test_a_second_port(self):
+        root = self.tree("dgx-h100-8gpu")
+        self.set_state(root, "mlx5_0", "1: DOWN\n")
+        (card,) = root.glob("sys/devices/*/*/infiniband/mlx5_0")
+        (card / "ports/2").mkdir()
+        (card / "ports/2/state").write_text("4: ACTIVE\n")
+        node = self.seen(root)
+        self.assertEqual((node.nics[0].port, node.nics[0].down), (2, False))
+        self.assertEqual(node.map(8).env(0, nics=True)["UCX_NET_DEVICES"], "mlx5_0:2")
+
+
 class Table(TreeCase):
     maxDiff = None
 

@@ -107,10 +107,23 @@ class RoundTrips(unittest.TestCase):
             for name in ("ordinal", "tiles", "first_tile", "device_file", "found"):
                 del gpu[name]
         for nic in document["nics"]:
-            del nic["port"]
+            del nic["port"], nic["down"]
         again = mpibind.Topology.from_json(json.dumps(document))
         self.assertEqual([gpu.index for gpu in again.gpus], [3, 2, 1, 0])
         self.assertEqual(again.to_dict()["gpus"][0]["first_tile"], 3)
+        mapped = mpibind.Topology.from_xml(file).map(2).to_dict()
+        for task in mapped["tasks"]:
+            del task["nics"]
+        self.assertEqual(mpibind.Mapping.from_json(json.dumps(mapped)).nics, [(), ()])
+
+    def test_network_cards(self):
+        file = support.ROOT / "test-suite" / "topologies" / "milan-a100-4gpu.xml"
+        m = mpibind.Topology.from_xml(file).map(2)
+        document = m.to_dict()
+        self.assertEqual([task["nics"] for task in document["tasks"]], [[*nics] for nics in m.nics])
+        document["tasks"][1]["nics"] = ["eth0"]
+        with self.assertRaisesRegex(mpibind.InvalidParameterError, 'tasks.1. .* card "eth0"'):
+            mpibind.Mapping.from_json(json.dumps(document))
 
     def test_a_node_from_json_is_mapped_like_the_one_it_was(self):
         for machine in support.MACHINES:

@@ -51,8 +51,10 @@ class Shown(unittest.TestCase):
     def test_a_mapping(self):
         node = mpibind.Topology.from_xml(support.WORKED_EXAMPLE)
         html = self.show(node.map(4))["text/html"]
-        self.assertEqual(rows(html)[0], ["task", "threads", "GPUs", "CPUs", "NUMA nodes"])
-        self.assertEqual(rows(html)[3], ["2", "4", "1", "10-13", "0"])
+        self.assertEqual(
+            rows(html)[0], ["task", "threads", "GPUs", "network cards", "CPUs", "NUMA nodes"]
+        )
+        self.assertEqual(rows(html)[3], ["2", "4", "1", "hfi1_0", "10-13", "0"])
         self.assertEqual(len(rows(html)), 5)
 
     def test_many_tasks(self):

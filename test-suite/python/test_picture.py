@@ -174,6 +174,8 @@ class Pictures(unittest.TestCase):
         gpu = "GPU 1: NVIDIA, Tesla P100-PCIE-16GB, nvml1, 0000:07:00.0, "
         self.assertTrue(any(title.startswith(gpu) and title.endswith("tasks 2-3")
                             for title in picture.titles))  # fmt: skip
+        nic = "network card hfi1_0, 0000:81:00.0; closest to tasks 0-3"
+        self.assertIn(nic, picture.titles)
         if os.environ.get("MPIBIND_ACCEPT") == "1":
             SNAPSHOT.write_text(picture.text + "\n")
         self.assertEqual(picture.text + "\n", SNAPSHOT.read_text())

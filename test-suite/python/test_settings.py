@@ -39,6 +39,8 @@ class Words(unittest.TestCase):
             "greedy": {"greedy": True},
             "greedy:0": {"greedy": False},
             "smt:2": {"smt": 2},
+            "nics": {"nics": True},
+            "nics:0": {"nics": False},
             "visdevs": {"visible": "off"},
             "omp_places": {"left_out": {"OMP_PLACES"}},
             "omp_proc_bind,omp_places": {"left_out": {"OMP_PLACES", "OMP_PROC_BIND"}},
@@ -49,12 +51,13 @@ class Words(unittest.TestCase):
                 self.assertEqual(read_words(text), read_words("")._replace(**expected))
 
     def test_wrong_words_list_the_right_ones(self):
-        for text in ("smt", "smt:", "smt:x", "smt:-1", "smt:65536", "gpu:2", "off:1", "of", "on;v"):
+        wrong = "smt smt: smt:x smt:-1 smt:65536 gpu:2 nics:2 off:1 of on;v"
+        for text in wrong.split():
             with self.subTest(text), self.assertRaises(InvalidParameterError) as caught:
                 read_words(text)
             self.assertEqual(caught.exception.parameter, "MPIBIND")
             self.assertIn(repr(text), str(caught.exception))
-            self.assertIn("greedy[:0|1], smt:K, omp_places", str(caught.exception))
+            self.assertIn("greedy[:0|1], smt:K, nics[:0|1], omp_places", str(caught.exception))
 
 
 class Precedence(unittest.TestCase):
@@ -131,7 +134,8 @@ class Precedence(unittest.TestCase):
             with self.subTest(name), self.assertRaises(InvalidParameterError) as caught:
                 resolve(**{name: value})
             self.assertEqual(caught.exception.parameter, name)
-        for name in ("apply", "env", "omp_affinity", "greedy", "gpu_optim", "verbose", "visible"):
+        flags = ("apply", "env", "nics", "omp_affinity", "greedy", "gpu_optim")
+        for name in (*flags, "verbose", "visible"):
             with self.subTest(name), self.assertRaisesRegex(TypeError, f"{name} must be"):
                 resolve(**{name: 1.5})
 

@@ -15,6 +15,7 @@ use hwloc2::topology::export::xml::XMLExportFlags;
 
 use crate::devices::{
     Files, Found, Gpu, Nic, OsDevice, PciAddress, PciFunction, Uncounted, Vendor, find,
+    is_high_speed, port_of,
 };
 use crate::topology::{Group, Kind, MAX_INDEX, NumaNode, ObjectId, Topology, Tree};
 use crate::{CpuSet, Error, Result};
@@ -682,36 +683,31 @@ fn read_nics(node: &hwloc2::Topology, locality: &impl Fn(&TopologyObject) -> Obj
         let Some(ObjectAttributes::OSDevice(attributes)) = device.attributes() else {
             return None;
         };
-        let port = match attributes.device_type() {
-            OSDeviceType::OpenFabrics => Some(port_in_use(device)),
-            OSDeviceType::Network => {
-                is_high_speed(device).then_some(())?;
-                None
-            }
+        let (port, down) = match attributes.device_type() {
+            OSDeviceType::OpenFabrics => port_in_use(device),
+            OSDeviceType::Network if is_slingshot_or_bxi(device) => (None, false),
             _ => return None,
         };
         let (pci, locality) = (function_of(device), locality(device));
-        Some(Nic { name: name(device), port, pci, locality })
+        Some(Nic { name: name(device), port, down, pci, locality })
     };
     node.objects_with_type(ObjectType::OSDevice).filter_map(read_nic).collect()
 }
 
 /// Whether a network device is one of Slingshot or BXI: newer versions of hwloc say so, and the PCI
-/// function tells who made it (HPE Cray, Atos).
-fn is_high_speed(device: &TopologyObject) -> bool {
-    const MAKERS: [u16; 2] = [0x17db, 0x119f];
+/// function tells who made it.
+fn is_slingshot_or_bxi(device: &TopologyObject) -> bool {
     let function = device.ancestors().find_map(pci_attributes);
     let subtype = device.subtype();
     subtype.is_some_and(|subtype| matches!(subtype.to_bytes(), b"Slingshot" | b"BXI"))
-        || function.is_some_and(|pci| MAKERS.contains(&pci.vendor_id()))
+        || function.is_some_and(|pci| is_high_speed(pci.vendor_id()))
 }
 
-/// The first active port of an OpenFabrics device; the first where none is active.
-fn port_in_use(device: &TopologyObject) -> u32 {
+/// The first active port of an OpenFabrics device, or the first where none is active; and whether
+/// it is known that none is.
+fn port_in_use(device: &TopologyObject) -> (Option<u32>, bool) {
     const MAX_PORTS: u32 = 8;
-    let is_active = |port: &u32| {
-        // As `/sys/class/infiniband` numbers the states: 4 is ACTIVE.
-        info(device, &[&format!("Port{port}State")]).is_some_and(|state| state.starts_with('4'))
-    };
-    (1..=MAX_PORTS).find(is_active).unwrap_or(1)
+    let states = (1..=MAX_PORTS)
+        .filter_map(|port| Some((port, info(device, &[&format!("Port{port}State")])?)));
+    port_of(&states.collect::<Vec<_>>())
 }

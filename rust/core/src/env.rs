@@ -6,6 +6,10 @@ use crate::devices::{Hierarchy, NO_TILE};
 use crate::given::{Terms, counting};
 use crate::{Error, Gpu, GpuId, Mapping, Result, Vendor};
 
+/// The variables that name network cards: to UCX, which many MPI libraries are built on, and to
+/// NCCL. Who has set one has chosen.
+pub const NIC_VARIABLES: [&str; 2] = ["NCCL_IB_HCA", "UCX_NET_DEVICES"];
+
 /// What to put into the environment of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct EnvOptions {
@@ -15,6 +19,8 @@ pub struct EnvOptions {
     pub gpu_uuids: bool,
     /// Which GPUs to show.
     pub visible: Visible,
+    /// Also name the closest network cards to the libraries that communicate.
+    pub nics: bool,
 }
 
 /// Which GPUs a task sees.
@@ -68,6 +74,9 @@ pub fn variables(
         set("OMP_PLACES", "threads".into());
         set("OMP_PROC_BIND", "spread".into());
     }
+    if options.nics {
+        nic_variables(mapping, task, &mut set)?;
+    }
     if options.visible != Visible::Off {
         match &mapping.terms().kept {
             Some(kept) => {
@@ -120,6 +129,22 @@ fn device_variables(
             Vendor::Intel => level_zero(mapping.terms(), &of_vendor, set),
             Vendor::Unknown => set("VISIBLE_DEVICES", names(&of_vendor, options)?),
         }
+    }
+    Ok(())
+}
+
+/// UCX and NCCL name a card with its port, as `mlx5_0:1`; both are about OpenFabrics devices, and
+/// nothing is said to a task that has none.
+///
+/// Sources: UCX, "How to specify which devices to use"; NCCL, "Environment variables", where `=` asks
+/// for these very names: else `mlx5_1` would be `mlx5_10`, too.
+fn nic_variables(mapping: &Mapping, task: i64, set: &mut impl FnMut(&str, String)) -> Result<()> {
+    let with_port = mapping.nics(task)?.filter_map(|nic| Some((&nic.name, nic.port?)));
+    let names: Vec<String> = with_port.map(|(name, port)| format!("{name}:{port}")).collect();
+    if !names.is_empty() {
+        let list = names.join(",");
+        set("NCCL_IB_HCA", format!("={list}"));
+        set("UCX_NET_DEVICES", list);
     }
     Ok(())
 }

@@ -50,6 +50,7 @@ impl Saved {
                 nthreads: mapping.nthreads(task)?,
                 gpus: mapping.gpu_ids(task, *gpu_ids)?,
                 gpu_places: mapping.gpu_places(task, &node.topology)?,
+                nics: mapping.nics(task)?.map(|nic| nic.name.clone()).collect(),
             })
         };
         let is_part = **mapping.topology() != *node.topology;
@@ -120,6 +121,9 @@ struct TaskRecord {
     gpus: Vec<String>,
     /// Places in the list of the node's GPUs, from 0.
     gpu_places: Vec<usize>,
+    /// Names of network cards, which no two of a node share.
+    #[serde(default)]
+    nics: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -214,6 +218,8 @@ struct NicRecord {
     name: String,
     pci: Option<String>,
     port: Option<u32>,
+    #[serde(default)]
+    down: bool,
     object: usize,
 }
 
@@ -302,6 +308,7 @@ impl MappingRecord {
         let legal = topology.cpus();
         let mut builder = MappingBuilder::new(self.tasks.len(), 0);
         let mut gpus = Vec::with_capacity(self.tasks.len());
+        let mut nics = Vec::with_capacity(self.tasks.len());
         for (number, task) in self.tasks.iter().enumerate() {
             let at = |reason: String| format!("tasks[{number}] {reason}");
             if task.cpus.is_empty() || task.nthreads == 0 {
@@ -315,8 +322,9 @@ impl MappingRecord {
             }
             builder.push(&task.cpus, task.nthreads as usize);
             gpus.push(task.restore_gpus(&node.topology, &topology, gpu_ids).map_err(at)?);
+            nics.push(task.restore_nics(&topology).map_err(at)?);
         }
-        let mut mapping = builder.finish(topology, gpus, self.warnings);
+        let mut mapping = builder.finish(topology, gpus, nics, self.warnings);
         self.notes.into_iter().for_each(|note| mapping.note(note));
         if let Some(terms) = self.terms {
             mapping.set_terms(terms.restore(mapping.ntasks())?);
@@ -386,6 +394,15 @@ impl TaskRecord {
         }
         Ok(places)
     }
+
+    /// The places of the network cards in the part of the node that was mapped.
+    fn restore_nics(&self, mapped: &Topology) -> Restored<Vec<usize>> {
+        let place = |name: &String| {
+            let found = mapped.nics().iter().position(|nic| nic.name == *name);
+            found.ok_or_else(|| format!("has the network card {name:?}, which its node has not"))
+        };
+        self.nics.iter().map(place).collect()
+    }
 }
 
 impl TopologyRecord {
@@ -445,6 +462,7 @@ impl TopologyRecord {
                     name: nic.name.clone(),
                     pci: pci(nic.pci),
                     port: nic.port,
+                    down: nic.down,
                     object: nic.locality,
                 })
                 .collect(),
@@ -548,6 +566,7 @@ impl NicRecord {
         Ok(Nic {
             name: self.name,
             port: self.port,
+            down: self.down,
             pci: pci_address(self.pci)?,
             locality: self.object,
         })

@@ -20,6 +20,7 @@ pub mod json;
 mod map;
 mod mapping;
 pub mod memory;
+mod nics;
 pub mod report;
 mod request;
 mod summary;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::given::Given;
 use crate::mapping::{Mapping, MappingBuilder};
+use crate::nics::nics_of_tasks;
 use crate::topology::{Object, ObjectId};
 use crate::{Error, Gpu, Request, Restriction, RestrictionKind, Result, Topology};
 
@@ -122,7 +123,7 @@ impl Blocks {
 
 /// Deals things to tasks: contiguous blocks of things, or, if there are fewer than tasks,
 /// contiguous blocks of tasks that share one. Calls `give(thing, task)`.
-fn deal(things: usize, tasks: usize, mut give: impl FnMut(usize, usize)) {
+pub(crate) fn deal(things: usize, tasks: usize, mut give: impl FnMut(usize, usize)) {
     if things >= tasks {
         for (task, block) in (Blocks { items: things, hands: tasks }).iter().enumerate() {
             block.for_each(|thing| give(thing, task));
@@ -195,10 +196,39 @@ impl<'a> Mapper<'a> {
     }
 
     fn finish(mut self) -> Mapping {
+        let gpus = self.own.take().unwrap_or_else(|| std::mem::take(&mut self.gpus));
+        let nics = nics_of_tasks(&self.node, &self.domains_of_tasks(&gpus));
         if let Some(order) = &self.order {
             self.builder = self.builder.reordered(order);
         }
-        self.builder.finish(self.node, self.own.unwrap_or(self.gpus), self.warnings)
+        self.builder.finish(self.node, gpus, nics, self.warnings)
+    }
+
+    /// The domains in which each task has CPUs or GPUs, rising.
+    fn domains_of_tasks(&self, gpus: &[Vec<usize>]) -> Vec<Vec<ObjectId>> {
+        let mut domains = vec![Vec::new(); gpus.len()];
+        for domain in &self.domains {
+            for mapped in domain.tasks.clone() {
+                let task = self.order.as_ref().map_or(mapped, |order| order[mapped]);
+                domains[task].push(domain.object);
+            }
+        }
+        let of_gpus = self.domains_of_gpus();
+        for (of_task, gpus) in domains.iter_mut().zip(gpus) {
+            let of_gpus = gpus.iter().filter_map(|gpu| of_gpus[*gpu]);
+            of_task.extend(of_gpus.map(|domain| self.domains[domain].object));
+            of_task.sort_unstable();
+            of_task.dedup();
+        }
+        domains
+    }
+
+    /// The domain that each GPU hangs in; none for those above.
+    fn domains_of_gpus(&self) -> Vec<Option<usize>> {
+        let domain_of = |place: &ObjectId| {
+            self.domains.iter().position(|domain| self.node.is_inside(*place, domain.object))
+        };
+        self.places.iter().map(domain_of).collect()
     }
 
     /// Fewer tasks than domains: each takes several, with all that is in them.
@@ -267,11 +297,7 @@ impl<'a> Mapper<'a> {
     /// of their own, or are not to be placed by them.
     fn homes(&self) -> Option<Vec<Option<usize>>> {
         let own = self.own.as_ref().filter(|_| self.request.gpu_optim)?;
-        let domain_of = |place: ObjectId| {
-            self.domains.iter().position(|domain| self.node.is_inside(place, domain.object))
-        };
-        let of_gpus: Vec<Option<usize>> =
-            self.places.iter().map(|place| domain_of(*place)).collect();
+        let of_gpus = self.domains_of_gpus();
         Some(own.iter().map(|gpus| gpus.iter().find_map(|gpu| of_gpus[*gpu])).collect())
     }
 

@@ -1,9 +1,9 @@
-//! The answer: CPUs, threads and GPUs of each task.
+//! The answer: CPUs, threads, GPUs and network cards of each task.
 
 use std::sync::Arc;
 
 use crate::given::Terms;
-use crate::{CpuSet, Error, Gpu, GpuId, Result, Topology};
+use crate::{CpuSet, Error, Gpu, GpuId, Nic, Result, Topology};
 
 /// Where the tasks of one node go.
 ///
@@ -16,6 +16,7 @@ pub struct Mapping {
     offsets: Vec<u32>,
     threads: Vec<u32>,
     gpus: Vec<Vec<usize>>,
+    nics: Vec<Vec<usize>>,
     terms: Terms,
     warnings: Vec<String>,
     notes: Vec<String>,
@@ -91,6 +92,22 @@ impl Mapping {
     /// Also [`Error::Device`] if one has no name of this kind.
     pub fn gpu_ids(&self, task: i64, kind: GpuId) -> Result<Vec<String>> {
         self.gpus(task)?.map(|gpu| gpu.id(kind)).collect()
+    }
+
+    /// Indexes in the topology's list of the network cards that are closest to a task.
+    pub fn nic_indexes(&self, task: i64) -> Result<&[usize]> {
+        Ok(&self.nics[self.check(task)?])
+    }
+
+    /// The network cards that are closest to a task.
+    pub fn nics(&self, task: i64) -> Result<impl Iterator<Item = &Nic>> {
+        Ok(self.nic_indexes(task)?.iter().map(|index| &self.topology.nics()[*index]))
+    }
+
+    /// The places of a task's network cards in the list of a whole node, as [`Self::gpu_places`].
+    pub fn nic_places(&self, task: i64, node: &Topology) -> Result<Vec<usize>> {
+        let place = |nic: &Nic| node.nics().iter().position(|other| other.name == nic.name);
+        Ok(self.nics(task)?.filter_map(place).collect())
     }
 
     /// What a user should know about this mapping.
@@ -247,6 +264,7 @@ impl MappingBuilder {
         self,
         topology: Arc<Topology>,
         gpus: Vec<Vec<usize>>,
+        nics: Vec<Vec<usize>>,
         warnings: Vec<String>,
     ) -> Mapping {
         Mapping {
@@ -255,6 +273,7 @@ impl MappingBuilder {
             offsets: self.offsets,
             threads: self.threads,
             gpus,
+            nics,
             terms: Terms::default(),
             warnings,
             notes: Vec::new(),

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mpibind_core::discover::{Source, discover};
-use mpibind_core::{CpuSet, Mapping, Parameters, Request, Result, Topology, map};
+use mpibind_core::{CpuSet, Mapping, ObjectId, Parameters, Request, Result, Topology, map};
 use support::{collection, listing, load, test_suite};
 
 /// The most tasks of a listing: files are to be read by people.
@@ -97,6 +97,9 @@ fn describe(name: &str, machine: &Arc<Topology>) -> String {
                     writeln!(text, "warning: {warning}").unwrap();
                 }
                 text += &listing(&mapping);
+                if !machine.nics().is_empty() {
+                    writeln!(text, "nics: {}", nics(&mapping)).unwrap();
+                }
             }
             Err(error) => writeln!(text, "error: {error}").unwrap(),
         }
@@ -137,14 +140,27 @@ fn header(name: &str, machine: &Topology) -> String {
         let cpus = if numa.cpus.is_empty() { "none".into() } else { numa.cpus.to_string() };
         writeln!(text, "# NUMA {}{subtype}: CPUs {cpus}", numa.os_index).unwrap();
     }
+    let place = |object: ObjectId| {
+        let kind = machine.objects()[object].kind.name();
+        format!("{kind} of CPUs {}", machine.cpus_near(object))
+    };
     for gpu in machine.gpus().iter() {
-        let place = &machine.objects()[gpu.locality];
-        let cpus: CpuSet = place.pus.clone().map(|logical| machine.pus()[logical]).collect();
-        let (vendor, index) = (gpu.vendor.name(), gpu.index);
-        let kind = place.kind.name();
-        writeln!(text, "# GPU {index} ({vendor} {}): {kind} of CPUs {cpus}", gpu.name()).unwrap();
+        let (vendor, index, at) = (gpu.vendor.name(), gpu.index, place(gpu.locality));
+        writeln!(text, "# GPU {index} ({vendor} {}): {at}", gpu.name()).unwrap();
+    }
+    for nic in machine.nics().iter() {
+        writeln!(text, "# NIC {}: {}", nic.name, place(nic.locality)).unwrap();
     }
     text
+}
+
+/// The network cards of each task.
+fn nics(mapping: &Mapping) -> String {
+    let of_task = |task: i64| {
+        let names = mapping.nics(task).unwrap().map(|nic| nic.name.as_str());
+        names.collect::<Vec<_>>().join(",")
+    };
+    (0..mapping.ntasks() as i64).map(of_task).collect::<Vec<_>>().join(" | ")
 }
 
 /// What is asked, as far as it is not the default.

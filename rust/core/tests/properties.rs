@@ -10,7 +10,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use mpibind_core::env::{EnvOptions, Visible, variables};
+use mpibind_core::env::{EnvOptions, NIC_VARIABLES, Visible, variables};
 use mpibind_core::{
     CpuSet, Error, Gpu, Kind, Mapping, ObjectId, Parameters, Request, Topology, Vendor, View, map,
 };
@@ -140,6 +140,8 @@ struct Expected {
     nodes: BTreeMap<u32, Ids>,
     /// Name and surroundings of the GPUs that are left.
     gpus: BTreeMap<String, Ids>,
+    /// The same of the network cards.
+    nics: BTreeMap<String, Ids>,
 }
 
 /// A domain of a mapping and what it got.
@@ -206,16 +208,18 @@ impl Situation<'_> {
             *of_node = &*of_node & &cpus;
         }
         nodes.retain(|_, of_node| !of_node.is_empty());
-        let around = |gpu: &mpibind_core::Gpu| -> Ids {
-            &pus_of(self.machine, gpu.locality).into_iter().collect::<Ids>() & &cpus
+        let around = |place: ObjectId| -> Ids {
+            &pus_of(self.machine, place).into_iter().collect::<Ids>() & &cpus
         };
         let is_shown =
             |place: &usize| self.shown.as_ref().is_none_or(|shown| shown.contains(place));
         let gpus = self.machine.gpus().iter().enumerate();
-        let gpus =
-            gpus.filter(|(place, _)| is_shown(place)).map(|(_, gpu)| (gpu.name(), around(gpu)));
+        let gpus = gpus.filter(|(place, _)| is_shown(place));
+        let gpus = gpus.map(|(_, gpu)| (gpu.name(), around(gpu.locality)));
         let gpus = gpus.filter(|(_, around)| !around.is_empty()).collect();
-        (!cpus.is_empty() && !nodes.is_empty()).then_some(Expected { cpus, nodes, gpus })
+        let nics = self.machine.nics().iter().map(|nic| (nic.name.clone(), around(nic.locality)));
+        let nics = nics.filter(|(_, around)| !around.is_empty()).collect();
+        (!cpus.is_empty() && !nodes.is_empty()).then_some(Expected { cpus, nodes, gpus, nics })
     }
 
     fn is_greedy(&self, mapping: &Mapping) -> bool {
@@ -249,6 +253,11 @@ fn sketch(machine: &Topology) -> String {
         let around = &machine.objects()[gpu.locality];
         let cpus: CpuSet = pus_of(machine, gpu.locality).into_iter().collect();
         lines += &format!("GPU {} at {} {cpus}\n", gpu.name(), around.kind.name());
+    }
+    for nic in machine.nics().iter() {
+        let kind = machine.objects()[nic.locality].kind.name();
+        let cpus: CpuSet = pus_of(machine, nic.locality).into_iter().collect();
+        lines += &format!("NIC {} at {kind} {cpus}, down {}\n", nic.name, nic.down);
     }
     lines
 }
@@ -311,16 +320,17 @@ fn gpus_of_task(mapping: &Mapping, task: i64) -> BTreeSet<usize> {
     mapping.gpu_indexes(task).unwrap().iter().copied().collect()
 }
 
+/// An object and all that it is in, from the inside out.
+fn path(node: &Topology, object: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+    let above = |object: &ObjectId| (*object != 0).then(|| node.objects()[*object].parent);
+    std::iter::successors(Some(object), above)
+}
+
 /// The GPUs in the subtree of a domain.
 fn gpus_inside(node: &Topology, domain: ObjectId) -> BTreeSet<usize> {
-    let is_inside = |mut object: ObjectId| {
-        while object != domain && object != 0 {
-            object = node.objects()[object].parent;
-        }
-        object == domain
-    };
     let gpus = node.gpus().iter().enumerate();
-    gpus.filter(|(_, gpu)| is_inside(gpu.locality)).map(|(index, _)| index).collect()
+    let inside = gpus.filter(|(_, gpu)| path(node, gpu.locality).any(|object| object == domain));
+    inside.map(|(index, _)| index).collect()
 }
 
 /// Levels partition the machine from the outside in, and nothing of the tree is lost on the way.
@@ -366,10 +376,17 @@ fn a_topology_is_its_tree_in_levels() {
             prop_assert_eq!(domain, cpus_of(&tree, numa.domain), "{}", seen);
         }
         prop_assert_eq!(machine.gpus().len(), tree.gpus.len(), "{}", seen);
-        for gpu in &tree.gpus {
+        prop_assert_eq!(machine.nics().len(), tree.nics.len(), "{}", seen);
+        let gpus = tree.gpus.iter().map(|gpu| {
             let ours = machine.gpus().iter().find(|other| other.name() == gpu.name()).unwrap();
-            let around: CpuSet = pus_of(&machine, ours.locality).into_iter().collect();
-            let mut place = gpu.locality;
+            (ours.locality, gpu.locality)
+        });
+        let nics = tree.nics.iter().map(|nic| {
+            let ours = machine.nics().iter().find(|other| other.name == nic.name).unwrap();
+            (ours.locality, nic.locality)
+        });
+        for (ours, mut place) in gpus.chain(nics) {
+            let around: CpuSet = pus_of(&machine, ours).into_iter().collect();
             while cpus_of(&tree, place).is_empty() {
                 let is_above = |id: &ObjectId| tree.nodes[*id].children.contains(&place);
                 place = (0..tree.nodes.len()).find(is_above).unwrap();
@@ -426,6 +443,10 @@ fn the_mapped_machine_is_what_the_restriction_leaves() {
             .map(|gpu| (gpu.name(), pus_of(node, gpu.locality).into_iter().collect()))
             .collect();
         prop_assert_eq!(gpus, expected.gpus);
+        let nics: BTreeMap<String, Ids> = (node.nics().iter())
+            .map(|nic| (nic.name.clone(), pus_of(node, nic.locality).into_iter().collect()))
+            .collect();
+        prop_assert_eq!(nics, expected.nics);
         Ok(())
     });
 }
@@ -729,8 +750,9 @@ fn invariant_6_there_is_a_thread_and_every_run_gives_the_same() {
 /// not end then.
 #[test]
 fn invariant_7_a_hundred_thousand_tasks_and_cpus() {
-    use mpibind_core::{Gpu, NumaNode, Tree};
-    /// `domains` packages of `cores` cores of two threads, with a GPU each, numbered at random.
+    use mpibind_core::{Gpu, Nic, NumaNode, Tree};
+    /// `domains` packages of `cores` cores of two threads, with a GPU and a network card each, numbered
+    /// at random.
     fn machine(domains: usize, cores: usize) -> Arc<Topology> {
         let mut tree = Tree::default();
         let root = tree.add(None, Kind::Machine, None);
@@ -752,6 +774,8 @@ fn invariant_7_a_hundred_thousand_tasks_and_cpus() {
             tree.numas.push(NumaNode { os_index, subtype: None, bytes: 0, cpus, domain: package });
             let locality = if domain % 2 == 0 { package } else { root };
             tree.gpus.push(Gpu::new(os_index, Vendor::Unknown, locality));
+            let name = format!("nic{domain}");
+            tree.nics.push(Nic { name, port: None, down: false, pci: None, locality });
         }
         Arc::new(Topology::new(tree, "huge").unwrap())
     }
@@ -883,6 +907,17 @@ fn the_environment_says_what_the_mapping_says() {
                 let told = answer.get(name).filter(|_| vendors.contains(&vendor));
                 prop_assert_eq!(told.cloned(), vendors.contains(&vendor).then_some(expected));
             }
+            // Network cards are named on request only.
+            prop_assert!(NIC_VARIABLES.iter().all(|name| !answer.contains_key(*name)));
+            let with_nics = variables(mapping, task, EnvOptions { nics: true, ..options }).unwrap();
+            let mut with_nics: BTreeMap<String, String> = with_nics.into_iter().collect();
+            let nics = mapping.nics(task).unwrap();
+            let nics: Vec<String> =
+                nics.filter_map(|nic| Some(format!("{}:{}", nic.name, nic.port?))).collect();
+            let list = (!nics.is_empty()).then(|| nics.join(","));
+            prop_assert_eq!(&with_nics.remove("UCX_NET_DEVICES"), &list);
+            prop_assert_eq!(with_nics.remove("NCCL_IB_HCA"), list.map(|list| format!("={list}")));
+            prop_assert_eq!(&with_nics, &answer);
             // HIP would take the variable of CUDA for its own.
             let is_mixed = vendors.contains(&Vendor::Nvidia) && vendors.contains(&Vendor::Amd);
             prop_assert_eq!(answer.contains_key("HIP_VISIBLE_DEVICES"), is_mixed);
@@ -1005,6 +1040,7 @@ fn tasks_keep_gpus_of_their_own() {
                 prop_assert!(cpus_of_task(&mapping, task).is_subset(&home), "task {task} is away");
             }
         }
+        nics_are_the_closest(&mapping)?;
         // The same CPUs and threads, if in another order, where nobody goes by GPUs.
         if !asked.gpu_optim {
             let plain = map_for(machine, asked, &[]).unwrap();
@@ -1012,6 +1048,62 @@ fn tasks_keep_gpus_of_their_own() {
             prop_assert_eq!(mapping.threads(), plain.threads());
         }
         Ok(())
+    });
+}
+
+/// Each task has its share of the network cards that are closest to it: in one of the domains where it
+/// has CPUs or GPUs, else in the package of one, else of any that work.
+fn nics_are_the_closest(mapping: &Mapping) -> Check {
+    let node = mapping.topology();
+    let domains: Vec<ObjectId> = node.numas().iter().map(|numa| numa.domain).collect();
+    let package = |object: ObjectId| {
+        path(node, object).find(|object| node.objects()[*object].kind == Kind::Package)
+    };
+    let mut groups: BTreeMap<Vec<usize>, Vec<i64>> = BTreeMap::new();
+    for task in tasks(mapping) {
+        let (cpus, gpus) = (cpus_of_task(mapping, task), gpus_of_task(mapping, task));
+        let is_own = |domain: &&ObjectId| {
+            let around: Ids = pus_of(node, **domain).into_iter().collect();
+            !around.is_disjoint(&cpus) || !gpus_inside(node, **domain).is_disjoint(&gpus)
+        };
+        let own: Vec<ObjectId> = domains.iter().filter(is_own).copied().collect();
+        let in_domain = |nic: ObjectId| path(node, nic).any(|object| own.contains(&object));
+        let in_package = |nic: ObjectId| {
+            package(nic).is_some() && own.iter().any(|domain| package(*domain) == package(nic))
+        };
+        let nics = || node.nics().iter().enumerate().filter(|(_, nic)| !nic.down);
+        let those = |near: &dyn Fn(ObjectId) -> bool| -> Vec<usize> {
+            nics().filter(|(_, nic)| near(nic.locality)).map(|(place, _)| place).collect()
+        };
+        let near = [those(&in_domain), those(&in_package), those(&|_| true)];
+        let near = near.into_iter().find(|nics| !nics.is_empty()).unwrap_or_default();
+        let has = mapping.nic_indexes(task).unwrap();
+        prop_assert!(has.is_sorted_by(|a, b| a < b), "task {task}: {has:?} do not rise");
+        prop_assert!(has.iter().all(|nic| near.contains(nic)), "task {task}: {has:?} of {near:?}");
+        groups.entry(near).or_default().push(task);
+    }
+    for (near, tasks) in groups.iter().filter(|(near, _)| !near.is_empty()) {
+        let pairs = || {
+            let pairs = |task: &i64| {
+                let nics = mapping.nic_indexes(*task).unwrap();
+                nics.iter().map(|nic| (*task, *nic)).collect::<Vec<_>>()
+            };
+            tasks.iter().flat_map(pairs)
+        };
+        let of_tasks = spread(pairs().map(|(task, _)| task), tasks.iter().copied());
+        let of_nics = spread(pairs().map(|(_, nic)| nic), near.iter().copied());
+        prop_assert_eq!(pairs().count(), near.len().max(tasks.len()));
+        prop_assert!(of_tasks.0 > 0 && of_tasks.1 <= of_tasks.0 + 1, "per task {of_tasks:?}");
+        prop_assert!(of_nics.0 > 0 && of_nics.1 <= of_nics.0 + 1, "per card {of_nics:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn tasks_have_the_closest_network_cards() {
+    holds_everywhere(|situation| {
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        nics_are_the_closest(mapping)
     });
 }
 

@@ -28,6 +28,9 @@ mod _core {
     };
 
     #[pymodule_export]
+    const NIC_VARIABLES: [&str; 2] = mpibind_core::env::NIC_VARIABLES;
+
+    #[pymodule_export]
     const VIEW_VARIABLES: [&str; 8] = mpibind_core::VIEW_VARIABLES;
 
     #[pymodule_export]

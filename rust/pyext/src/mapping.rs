@@ -127,6 +127,23 @@ impl Mapping {
         self.node.topology.gpus().len()
     }
 
+    /// The names of a task's network cards.
+    fn nics(&self, task: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+        let nics = self.core.nics(int("taskid", task)?).or_raise(task.py())?;
+        Ok(nics.map(|nic| nic.name.clone()).collect())
+    }
+
+    /// The places of a task's network cards in the whole node's list.
+    fn nic_places(&self, task: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
+        self.core.nic_places(int("taskid", task)?, &self.node.topology).or_raise(task.py())
+    }
+
+    /// The number of network cards of the whole node.
+    #[getter]
+    fn nnics(&self) -> usize {
+        self.node.topology.nics().len()
+    }
+
     /// OS ids of the NUMA nodes that are local to a task's CPUs.
     fn numas(&self, task: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
         let numas = self.core.numas(int("taskid", task)?).or_raise(task.py())?;
@@ -159,11 +176,13 @@ impl Mapping {
         omp_affinity: &Bound<'_, PyAny>,
         gpu_uuids: bool,
         visible: &Bound<'_, PyAny>,
+        nics: &Bound<'_, PyAny>,
     ) -> PyResult<Vec<(String, String)>> {
         let options = EnvOptions {
             omp_affinity: flag("omp_affinity", omp_affinity)?,
             gpu_uuids,
             visible: word("visible", visible)?.parse().or_raise(task.py())?,
+            nics: flag("nics", nics)?,
         };
         variables(&self.core, int("taskid", task)?, options).or_raise(task.py())
     }

@@ -127,7 +127,7 @@ type GpuRecord = (
     String,
     String,
 );
-type NicRecord = (String, Option<String>, Option<u32>, Vec<u32>, String);
+type NicRecord = (String, Option<String>, Option<u32>, Vec<u32>, String, bool);
 type UncountedRecord = (String, String, Option<String>, String);
 type NumaRecord = (u32, Option<String>, u64, String);
 
@@ -277,7 +277,7 @@ impl Topology {
         self.0.notes.clone()
     }
 
-    /// Name, PCI address, port, near NUMA nodes and CPUs of each network card.
+    /// Name, PCI address, port, near NUMA nodes and CPUs of each network card, and whether it is down.
     #[getter]
     fn nics(&self) -> Vec<NicRecord> {
         let nics = self.core().nics().iter();
@@ -288,6 +288,7 @@ impl Topology {
                 nic.port,
                 self.core().numas_near(nic.locality),
                 self.core().cpus_near(nic.locality).to_string(),
+                nic.down,
             )
         })
         .collect()

@@ -9,11 +9,13 @@ use crate::{Error, Result};
 mod amd;
 mod files;
 mod intel;
+mod nics;
 mod nvidia;
 mod recognise;
 mod visible;
 
 pub(crate) use files::Files;
+pub(crate) use nics::{is_high_speed, port_of};
 pub use recognise::Uncounted;
 pub(crate) use recognise::{Found, OsDevice, PciFunction, find};
 pub(crate) use visible::{Hierarchy, NO_TILE};
@@ -115,6 +117,8 @@ pub struct Nic {
     pub name: String,
     /// The port in use of an OpenFabrics device; none for others.
     pub port: Option<u32>,
+    /// Whether it is known that no port is active. Such a card gets no tasks.
+    pub down: bool,
     /// Its place on the PCI bus.
     pub pci: Option<PciAddress>,
     /// The closest object above it that is not an I/O device.

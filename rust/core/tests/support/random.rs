@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use mpibind_core::{
-    CpuSet, Gpu, Group, Kind, NumaNode, ObjectId, Parameters, Topology, Tree, Vendor,
+    CpuSet, Gpu, Group, Kind, Nic, NumaNode, ObjectId, Parameters, Topology, Tree, Vendor,
 };
 use proptest::prelude::*;
 
@@ -32,6 +32,8 @@ pub(crate) struct Blueprint {
     node_numbers: Numbers,
     /// Where GPUs hang: which kind of object, and which one of them.
     gpus: Vec<(u8, u8)>,
+    /// Where network cards hang, likewise.
+    nics: Vec<(u8, u8)>,
 }
 
 /// A core: for each of its hardware threads whether it may be used.
@@ -166,8 +168,12 @@ pub(crate) fn machines() -> impl Strategy<Value = Blueprint> {
         1 => Just(Vec::new()),
         2 => prop::collection::vec(any::<(u8, u8)>(), 1..=9),
     ];
-    (packages(), levels(), memory, numbers(), numbers(), gpus).prop_map(
-        |(mut packages, levels, memory, cpu_numbers, node_numbers, gpus)| {
+    let nics = prop_oneof![
+        1 => Just(Vec::new()),
+        2 => prop::collection::vec(any::<(u8, u8)>(), 1..=6),
+    ];
+    (packages(), levels(), memory, numbers(), numbers(), (gpus, nics)).prop_map(
+        |(mut packages, levels, memory, cpu_numbers, node_numbers, (gpus, nics))| {
             // A machine has a CPU to run on.
             packages[0][0][0][0][0] = true;
             let (memory, memoryless, fast_memory, far_memory, dark_package) = memory;
@@ -182,6 +188,7 @@ pub(crate) fn machines() -> impl Strategy<Value = Blueprint> {
                 cpu_numbers,
                 node_numbers,
                 gpus,
+                nics,
             }
         },
     )
@@ -252,6 +259,7 @@ impl Blueprint {
         builder.number_cpus();
         builder.add_memory(machine);
         builder.add_gpus();
+        builder.add_nics();
         builder.tree
     }
 }
@@ -380,17 +388,36 @@ impl Builder<'_> {
         }
     }
 
-    fn add_gpus(&mut self) {
+    /// Objects that devices can hang at: a kind of object for each, and which one of them.
+    fn places_of(&self, devices: &[(u8, u8)]) -> Vec<ObjectId> {
         let places: Vec<ObjectId> =
             (0..self.tree.nodes.len()).filter(|id| self.tree.nodes[*id].kind != Kind::Pu).collect();
         let mut kinds: Vec<Kind> = places.iter().map(|id| self.tree.nodes[*id].kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        for (number, (kind, position)) in self.blueprint.gpus.iter().enumerate() {
+        let place = |(kind, position): &(u8, u8)| {
             let kind = kinds[usize::from(*kind) % kinds.len()];
             let of_kind: Vec<&ObjectId> =
                 places.iter().filter(|id| self.tree.nodes[**id].kind == kind).collect();
-            let locality = *of_kind[usize::from(*position) % of_kind.len()];
+            *of_kind[usize::from(*position) % of_kind.len()]
+        };
+        devices.iter().map(place).collect()
+    }
+
+    fn add_nics(&mut self) {
+        for (number, locality) in self.places_of(&self.blueprint.nics).into_iter().enumerate() {
+            self.tree.nics.push(Nic {
+                name: format!("nic{number}"),
+                port: (number % 3 != 2).then_some(1 + number as u32 % 2),
+                down: number % 5 == 4,
+                pci: None,
+                locality,
+            });
+        }
+    }
+
+    fn add_gpus(&mut self) {
+        for (number, locality) in self.places_of(&self.blueprint.gpus).into_iter().enumerate() {
             let vendor = match number % 8 {
                 3 | 6 => Vendor::Amd,
                 5 => Vendor::Intel,
