@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class Task(NamedTuple):
         return not self == other
 
 
-class Mapping:
+class Mapping(Sequence[Task]):
     """Where the tasks of a node go: a sequence of `Task`, made by `Topology.map`.
 
     Examples
@@ -56,7 +58,15 @@ class Mapping:
 
     @property
     def cpus(self) -> list[NDArray[np.int32]]:
-        """OS ids of each task's CPUs, rising: one int32 array a task, read-only, no copies."""
+        """OS ids of each task's CPUs, rising: one int32 array a task, read-only.
+
+        The arrays are views of one buffer.
+        """
+        return self._cpus.copy()
+
+    @cached_property
+    def _cpus(self) -> list[NDArray[np.int32]]:
+        # Kept, as `m.cpus[task]` in a loop over many tasks would cut up all of them each time.
         from mpibind import arrays
 
         return arrays.cpus(self._core)
@@ -116,12 +126,12 @@ class Mapping:
 
         return arrays.gpu_matrix(self._core)
 
-    def env(self, task: int, *, omp_affinity: bool = False, visible: str = "own") -> dict[str, str]:
+    def env(self, taskid: int, *, omp_affinity: bool = False, visible: str = "own") -> dict[str, str]:
         """Return the variables that make a program use what a task got; nothing is set.
 
         Parameters
         ----------
-        task : int
+        taskid : int
             The task, from 0.
         omp_affinity : bool
             Also pin OpenMP's threads (``OMP_PLACES``, ``OMP_PROC_BIND``).
@@ -133,7 +143,7 @@ class Mapping:
         InvalidParameterError
             If there is no such task, or a value is not legal.
         """
-        return dict(self._core.env(task, omp_affinity, self._gpu_ids == "uuid", visible))
+        return dict(self._core.env(taskid, omp_affinity, self._gpu_ids == "uuid", visible))
 
     @property
     def topology(self) -> Topology:
@@ -236,12 +246,12 @@ class Mapping:
 
         return files.deliver(picture.mapping(self.to_dict()), path)
 
-    def apply(self, task: int) -> _core.SavedAffinity:
+    def apply(self, taskid: int) -> _core.SavedAffinity:
         """Bind every thread of this process to a task's CPUs.
 
         Parameters
         ----------
-        task : int
+        taskid : int
             The task, from 0.
 
         Returns
@@ -259,7 +269,7 @@ class Mapping:
         """
         from mpibind import _core
 
-        return _core.bind(self._core.cpus(task))
+        return _core.bind(self._core.cpus(taskid))
 
     def __len__(self) -> int:
         return self._core.ntasks
@@ -269,8 +279,6 @@ class Mapping:
     @overload
     def __getitem__(self, task: slice) -> list[Task]: ...
     def __getitem__(self, task: int | slice) -> Task | list[Task]:
-        from mpibind import arrays
-
         if isinstance(task, slice):
             return [self[index] for index in range(len(self))[task]]
         try:
@@ -278,8 +286,10 @@ class Mapping:
         except IndexError:
             last = len(self) - 1
             raise IndexError(f"there is no task {task}; it must be 0 to {last}") from None
-        cpus = arrays.ids(self._core.cpus(index))
-        return Task(cpus, self._core.nthreads(index), self._gpus[index])
+        except TypeError:
+            words = f"a task is an integer, or a slice of them, not {task!r}"
+            raise TypeError(f"{words} ({type(task).__name__})") from None
+        return Task(self._cpus[index], self._core.nthreads(index), self._gpus[index])
 
     def __iter__(self) -> Iterator[Task]:
         return (self[task] for task in range(len(self)))

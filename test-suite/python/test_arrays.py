@@ -1,6 +1,9 @@
 """Mappings as numpy arrays, on every machine of the collection."""
 
+import inspect
+import pickle
 import unittest
+from collections.abc import Sequence
 
 import numpy as np
 import support
@@ -54,8 +57,30 @@ class Arrays(unittest.TestCase):
         for bad in (4, -5):
             with self.assertRaisesRegex(IndexError, f"no task {bad}; it must be 0 to 3"):
                 m[bad]
-        with self.assertRaises(TypeError):
-            m["0"]
+        for bad in ("0", 1.0, None):
+            with self.assertRaisesRegex(TypeError, f"an integer, or a slice of them, not {bad!r}"):
+                m[bad]
+        self.assertIsInstance(m, Sequence)
+        self.assertEqual((m.index(m[2]), m.count(m[2])), (2, 1))
+        with self.assertRaises(ValueError):
+            m.index(m[2]._replace(nthreads=7))
+
+    def test_a_loop_over_the_lists_of_cpus_does_not_cut_them_up_each_time(self):
+        m = mpibind.Topology.from_synthetic("numa:2 core:4 pu:1").map(4)
+        self.assertIs(m.cpus[3], m.cpus[3])
+        self.assertIs(m.cpus[3], m[3].cpus)
+        self.assertIs(m.cpus[0].base, m.cpus[3].base)  # views of one
+        m.cpus.clear()
+        self.assertEqual(len(m.cpus), 4)
+        self.assertEqual(pickle.loads(pickle.dumps(m)), m)
+
+    def test_errors_name_the_parameter(self):
+        m = mpibind.Topology.from_synthetic("numa:2 core:4 pu:1").map(4)
+        for name in ("env", "apply"):
+            self.assertEqual([*inspect.signature(getattr(m, name)).parameters][0], "taskid")
+            for bad in (4, -1):
+                with self.assertRaisesRegex(mpibind.InvalidParameterError, f"^taskid={bad} "):
+                    getattr(m, name)(bad)
 
     def test_equality(self):
         def node(gpus=()):
