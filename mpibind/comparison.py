@@ -133,7 +133,11 @@ class Comparison:
             lines.append(f"tasks {len(self.first)} -> {len(self.second)}")
         lines += [self._line(task) for task in self.tasks.tolist()]
         totals = zip(_totals(self.first), _totals(self.second), strict=True)
-        changes = [f"{what} {old} -> {new}" for (what, old), (_, new) in totals if old != new]
+        changes = [
+            f"{what} {old} -> {new}"
+            for (what, old), (_, new) in totals
+            if old != new and None not in (old, new)
+        ]
         if changes:
             lines.append(f"in all: {', '.join(changes)}")
         return "\n".join(lines)
@@ -166,18 +170,15 @@ class Comparison:
     __repr__ = __str__  # who asks for a comparison wants to see it
 
 
-def _totals(mapping: Mapping) -> list[tuple[str, int]]:
-    """What counts about a whole mapping."""
-    users = mapping.cpu_matrix.sum(axis=0)
+def _totals(mapping: Mapping) -> list[tuple[str, int | None]]:
+    """What counts about a whole mapping; None for what its node does not have."""
+    cores, cpus, _, _, across_numas, across_l3s, sharing = mapping._core.summary()
     return [
-        ("CPUs in use", int((users > 0).sum())),
-        ("CPUs shared by tasks", int((users > 1).sum())),
+        ("cores in use", cores),
+        ("CPUs in use", cpus),
         ("threads", int(mapping.nthreads.sum())),
-        ("tasks across NUMA nodes", _across(mapping)),
         ("GPUs in use", int(mapping.gpu_matrix.any(axis=0).sum())),
+        ("tasks across NUMA nodes", across_numas),
+        ("tasks across L3 caches", across_l3s),
+        ("tasks that share CPUs", sharing),
     ]
-
-
-def _across(mapping: Mapping) -> int:
-    """Tasks with CPUs that are near different memory of the kind that is mapped to."""
-    return sum(len(mapping._core.numas(task)) > 1 for task in range(len(mapping)))

@@ -49,8 +49,15 @@ class Compare(unittest.TestCase):
         self.assertIn("task 1: nths 4 -> 9, cpus -5-8 +10-17, gpus 0 -> 1", text)
         crowded = mpibind.Topology.from_synthetic("numa:2 core:2 pu:1")
         text = str(mpibind.compare(crowded.map(1), crowded.map(6)))
-        self.assertIn("CPUs shared by tasks 0 -> 2", text)
+        self.assertIn("tasks that share CPUs 0 -> 4", text)
         self.assertIn("tasks across NUMA nodes 1 -> 0", text)
+
+    def test_caches_count_where_both_nodes_have_some(self):
+        caches = mpibind.Topology.from_synthetic("numa:2 l3:2 core:2 pu:1").map(2)
+        text = str(mpibind.compare(caches, caches.topology.map(4)))
+        self.assertIn("tasks across L3 caches 2 -> 0", text)
+        none = mpibind.Topology.from_synthetic("numa:2 core:2 pu:1").map(4)
+        self.assertNotIn("caches", str(mpibind.compare(caches, none)))
 
     def test_two_nodes(self):
         small = mpibind.Topology.from_synthetic("core:2 pu:1(indexes=3,80)")
