@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mpibind.errors import illegal
+
+MOST_SHOWN = 40
+"""Bytes of a wrong file that its error shows."""
+
 
 def deliver(text: str, path: str | os.PathLike[str] | None) -> str | None:
     """Return a text, or write it to a file if one is named."""
     if path is None:
         return text
-    Path(path).write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a path, not {path!r} ({type(path).__name__})")
+    # A Path would make the folder "." of an empty name.
+    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(text if text.endswith("\n") else text + "\n")
     return None
 
 
@@ -18,4 +27,11 @@ def content(source: str | bytes | os.PathLike[str]) -> str:
     """Return the text that is meant: the argument itself, or what is in the file of a path."""
     if isinstance(source, os.PathLike):
         source = Path(source).read_bytes()
-    return source.decode("utf-8") if isinstance(source, bytes) else source
+    if not isinstance(source, bytes):
+        return source
+    try:
+        return source.decode("utf-8")
+    except UnicodeDecodeError as error:
+        value = source if len(source) <= MOST_SHOWN else source[:MOST_SHOWN] + b"..."
+        legal = f"it is not text in UTF-8 ({error.reason} at byte {error.start})"
+        raise illegal("text", value, legal) from None

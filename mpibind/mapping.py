@@ -126,7 +126,9 @@ class Mapping(Sequence[Task]):
 
         return arrays.gpu_matrix(self._core)
 
-    def env(self, taskid: int, *, omp_affinity: bool = False, visible: str = "own") -> dict[str, str]:
+    def env(
+        self, taskid: int, *, omp_affinity: bool = False, visible: str = "own"
+    ) -> dict[str, str]:
         """Return the variables that make a program use what a task got; nothing is set.
 
         Parameters

@@ -185,7 +185,7 @@ class Refused(unittest.TestCase):
         worse = {**document, "tasks": [{"cpus": "0-3"}]}
         for text, words in (
             ("", "it is not JSON"),
-            ("m.json", "not the name of a file"),
+            ("m.json", "name of a file is given as pathlib.Path"),
             ("3", "it is JSON, but of something else"),
             ('{"a": 1}', 'its "format" is "", not "mpibind mapping"'),
             (node.to_json(), "read it as what it is"),
@@ -199,14 +199,21 @@ class Refused(unittest.TestCase):
                 self.assertTrue(str(caught.exception).startswith("text="))
         with self.assertRaisesRegex(TypeError, "text must be text, not 3"):
             mpibind.Mapping.from_json(3)
-        with self.assertRaises(UnicodeDecodeError):
-            mpibind.Mapping.from_json(b"\xff")
+        for read in (mpibind.Mapping.from_json, mpibind.Topology.from_json):
+            with self.assertRaisesRegex(
+                mpibind.InvalidParameterError, r"^text=b'{\\xff'.* not text in UTF-8 .*at byte 1"
+            ):
+                read(b"{\xff")
 
     def test_files(self):
         node = mpibind.Topology.from_synthetic("numa:2 core:2 pu:1")
         for act in (node.to_xml, node.to_json, node.map(2).to_json):
             with self.assertRaisesRegex(OSError, "/nowhere/file"):
                 act("/nowhere/file")
+            with self.assertRaisesRegex(OSError, "''"):
+                act("")
+            with self.assertRaisesRegex(TypeError, "path must be a path, not 3"):
+                act(3)
         for read in (mpibind.Topology.from_json, mpibind.Mapping.from_json):
             with self.assertRaisesRegex(OSError, "/nowhere/file"):
                 read(Path("/nowhere/file"))

@@ -234,7 +234,8 @@ fn read<'a, Record: Deserialize<'a>>(text: &'a str, format: &str) -> Result<Reco
         wrong(
             text,
             format!(
-                "{reason} ({error}); it must be the JSON of a{}, not the name of a file",
+                "{reason} ({error}); it must be the JSON of a{}; the name of a file is given as \
+                 pathlib.Path",
                 article(format)
             ),
         )
