@@ -260,16 +260,42 @@ def _show_json(value: object) -> None:
 def _deliver(text: str, path: str) -> None:
     """Write a file, or print it where its name is ``-``."""
     if path == "-":
-        _print(text.rstrip("\n"))
+        _print_for_programs(text.rstrip("\n"))
         return
     from mpibind import files
 
-    files.deliver(text, path)
+    try:
+        files.deliver(text, path)
+    except (OSError, ValueError) as error:
+        # A zero in the name is a ValueError.
+        words = error.strerror if isinstance(error, OSError) else str(error)
+        raise MpibindError(
+            f"cannot write {path!r}: {words}; name a file in a folder that you may write to, "
+            "or - to print it"
+        ) from None
+
+
+def _only_one_prints(options: argparse.Namespace, *names: str) -> None:
+    """Refuse to print two things that programs read: nobody could tell where the second begins."""
+    printing = [f"--{name} -" for name in names if getattr(options, name) == "-"]
+    if options.json:
+        printing.append("--json")
+    if len(printing) > 1:
+        raise _UsageError(f"{' and '.join(printing)} would print one after the other; name a file")
+
+
+def _print_for_programs(text: str) -> None:
+    """Print what says itself that it is UTF-8, whatever the terminal is set to."""
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # it is a file
+    _print(text)
 
 
 def _print(text: str) -> None:
     if sys.stdout is None:
         raise MpibindError("standard output is closed: there is nowhere to print to")
+    # Names of files and devices may have letters that the terminal is not set to.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # it is a file
     _write(sys.stdout, text)
 
 
@@ -353,6 +379,7 @@ def _map(words: Sequence[str]) -> int:
     options = parser.parse(words)
     if options.ntasks is None and not options.sweep:
         raise _UsageError("say how many tasks the node has, such as -n 4")
+    _only_one_prints(options, "svg")
     settings = _settings(options, _node(options), apply=False, env=False, omp_affinity=True)
     if settings.request is None:
         raise MpibindError(
@@ -378,7 +405,7 @@ def _show_mapping(options: argparse.Namespace, settings: Settings) -> int:
         by_name = {name: [of_task[name] for of_task in variables] for name in variables[0]}
         _show(text.variables(by_name).splitlines())
     elif options.json:
-        _print(mapping.to_json())
+        _print_for_programs(mapping.to_json())
     elif options.svg is None:
         _show(str(mapping).splitlines())
     for kind, told in (("warning", mapping._core.warnings), ("note", mapping._core.notes)):
@@ -477,7 +504,13 @@ def _place(options: argparse.Namespace, own: list[str], program: list[str]) -> P
     from mpibind.errors import LauncherError
     from mpibind.launcher import place, started_by
 
+    if options.ntasks is not None and options.ntasks < 1:
+        raise _UsageError(f"-n {options.ntasks}: it must be 1 or more (tasks of this node)")
     launcher = started_by()
+    if launcher is None and options.local_rank is not None and options.ntasks is None:
+        raise _UsageError(
+            f"--local-rank {options.local_rank} is one of how many? Say it with -n, such as -n 4"
+        )
     if launcher is None and options.local_rank is None:
         if options.ntasks not in (None, 1):
             raise _UsageError(
@@ -675,6 +708,7 @@ def _topo(words: Sequence[str]) -> int:
     group.add_argument("--svg", metavar="FILE", help="write a picture, likewise")
     _add_json(group)
     options = parser.parse(words)
+    _only_one_prints(options, "xml", "svg")
     from mpibind.topology import Topology
 
     node = _node(options) or Topology()
@@ -683,7 +717,7 @@ def _topo(words: Sequence[str]) -> int:
     if options.svg is not None:
         _deliver(node.to_svg(), options.svg)
     if options.json:
-        _print(node.to_json())
+        _print_for_programs(node.to_json())
     elif options.xml is None and options.svg is None:
         _show(str(node).splitlines())
     return 0

@@ -38,7 +38,9 @@ def tree(pid: int) -> list[Found]:
     InvalidParameterError
         If there is no such process.
     """
-    found = [told for each in _family(pid) if (told := _look_at(each)) is not None]
+    # Number 0 is no process, although the first ones name it as their parent.
+    family = _family(pid) if pid > 0 else []
+    found = [told for each in family if (told := _look_at(each)) is not None]
     if not found:
         raise illegal("pid", pid, "there is no process of that number on this machine")
     return found

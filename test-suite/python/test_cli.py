@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -379,6 +380,11 @@ class Errors(unittest.TestCase):
         )
         self.check(2, ["--gpus", "--synthetic"], "map", "-n", 1, "--gpus", "1")
         self.check(2, ["--env", "--sweep", "not allowed with"], "map", "-n", 1, "--env", "--sweep")
+        # Two documents on one stream can be told apart by nobody.
+        words = ["would print one after the other; name a file"]
+        self.check(2, ["--svg - and --json", *words], "map", "-n", 1, "--svg", "-", "--json")
+        self.check(2, ["--xml - and --json", *words], "topo", "--xml", "-", "--json")
+        self.check(2, ["--xml - and --svg -", *words], "topo", "--xml", "-", "--svg", "-")
 
     def test_nodes(self):
         self.check(1, ["/nosuch.xml", "No such file"], "map", "-n", 1, "--topology", "/nosuch.xml")
@@ -390,6 +396,8 @@ class Errors(unittest.TestCase):
         self.check(1, ["/nosuch/a", "No such file"], "topo", "--xml", "/nosuch/a")
         self.check(1, ["/nosuch/a", "No such file"], "map", "-n", 1, "--svg", "/nosuch/a")
         self.check(1, ["docs", "Is a directory"], "topo", "--svg", "docs")
+        advice = ["cannot write ''", "name a file in a folder that you may write to"]
+        self.check(1, advice, "map", "-n", 1, "--svg", "")
         made = ("--synthetic", "numa:1 pu:2", "--gpus", 1)
         self.check(1, ["made up", "JSON"], "topo", *made, "--xml", "-")
         self.check(1, ["MPIBIND=off"], "map", "-n", 1, MPIBIND="off")
@@ -411,6 +419,22 @@ class Errors(unittest.TestCase):
 
 
 class Output(unittest.TestCase):
+    def test_letters_that_the_terminal_is_not_set_to(self):
+        env = {"PYTHONIOENCODING": "ascii"}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "n\u00f8de.xml"
+            shutil.copy(AMD, path)
+            text = support.printed("topo", "--topology", path, env=env)
+            self.assertIn("n\\xf8de.xml", text)
+            # SVG, JSON and XML are UTF-8 everywhere.
+            for words in (
+                ("map", "-n", 4, "--svg", "-"),
+                ("topo", "--svg", "-"),
+                ("topo", "--json"),
+            ):
+                text = support.printed(*words, "--topology", path, env=env, encoding="utf-8")
+                self.assertIn("n\u00f8de.xml", text)
+
     def test_reader_that_leaves(self):
         """No traceback, and death as of other tools."""
         words = ["map", "-n", "20000", "--topology", str(AMD)]

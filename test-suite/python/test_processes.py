@@ -148,9 +148,10 @@ class Running(unittest.TestCase):
         self.assertIn(f"{HOST}: ranks 0-1 mean to run {count} threads", text)
 
     def test_no_such_process(self):
-        done = support.command("report", "--pid", 1 << 30)
-        self.assertEqual((done.returncode, done.stdout), (2, ""))
-        self.assertIn("pid=1073741824 is not legal: there is no process", done.stderr)
+        for pid in (1 << 30, 0, -1):
+            done = support.command("report", "--pid", pid)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn(f"pid={pid} is not legal: there is no process", done.stderr)
 
 
 if __name__ == "__main__":
