@@ -8,6 +8,7 @@ is something that will fail or go wrong, a *warning* something that costs speed 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -214,7 +215,11 @@ def _elsewhere(seen: Situation) -> Iterator[Finding]:
     if name is None:
         return
     value = os.environ[name]
-    anew = f"unset {name}, or write the file anew on this node: lstopo --of xml -f {value}"
+    anew = f"unset {name}"
+    if name in ("MPIBIND_TOPOFILE", "HWLOC_XMLFILE"):
+        # Not by lstopo: with HWLOC_XMLFILE it would write what it reads.
+        write = f"env -u {name} mpibind topo --xml {shlex.quote(value)}"
+        anew += f", or write the file anew on this node: {write}"
     if isinstance(seen.node, MpibindError):
         yield Finding("problem", "unreadable-topology", str(seen.node), anew)
         return
@@ -387,22 +392,40 @@ def _count_pci_devices() -> int:
 
 def _openmp(seen: Situation) -> Iterator[Finding]:
     """Variables of OpenMP and BLAS that say otherwise than mpibind."""
-    for level, kind, names, words, advice in _OPENMP:
+    unset = "unset {}"
+    kmp = os.environ.get("KMP_AFFINITY", "").lower()
+    # Intel's types count within the task's CPUs, but for lists, and where it is told not to.
+    lists = ("GOMP_CPU_AFFINITY", *["KMP_AFFINITY"] * any(word in kmp for word in _KMP_LISTS))
+    for level, kind, names, words, advice in (
+        (
+            "problem",
+            "openmp-affinity",
+            lists,
+            "OpenMP would move the threads to these CPUs, the same in every task",
+            unset,
+        ),
+        (
+            "warning",
+            "openmp-affinity",
+            () if "KMP_AFFINITY" in lists else ("KMP_AFFINITY",),
+            "comes before OMP_PLACES and OMP_PROC_BIND, which `mpibind run` sets",
+            unset,
+        ),
+        *_OPENMP,
+    ):
         given = [name for name in names if os.environ.get(name)]
+        if "OMP_PROC_BIND" in given and os.environ["OMP_PROC_BIND"].lower() == "false":
+            continue  # then OpenMP pins nothing, whatever OMP_PLACES says
         # What `mpibind run` has set itself is not in the way of what it has started.
         if given and not (level == "note" and seen.launcher):
             told = " and ".join(f"{name}={os.environ[name]}" for name in given)
             yield Finding(level, kind, f"{told}: {words}", advice.format(" ".join(given)))
 
 
+_KMP_LISTS = ("explicit", "proclist", "norespect")
+"""Words of KMP_AFFINITY with which it goes beyond the CPUs of the task."""
+
 _OPENMP = (
-    (
-        "problem",
-        "openmp-affinity",
-        ("GOMP_CPU_AFFINITY", "KMP_AFFINITY"),
-        "OpenMP would move the threads to these CPUs, the same in every task",
-        "unset {}",
-    ),
     (
         "warning",
         "openmp-places",
@@ -410,6 +433,13 @@ _OPENMP = (
         "in a Python program that calls bind(), an OpenMP library that is loaded later pins the "
         "main thread to one CPU",
         "unset {}; `mpibind run` sets its own for the program that it starts",
+    ),
+    (
+        "warning",
+        "openmp-limits",
+        ("OMP_THREAD_LIMIT", "KMP_HW_SUBSET"),
+        "limits OpenMP's threads, whatever OMP_NUM_THREADS says, which mpibind sets",
+        "unset {}, and give the number to mpibind (nthreads=, smt=; --nthreads, --smt)",
     ),
     (
         "warning",

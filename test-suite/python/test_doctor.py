@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import shutil
 import tempfile
 import textwrap
 import unittest
@@ -93,6 +96,21 @@ class Machine(Doctor):
         self.assertEqual((status, text.splitlines()[-1]), (1, "1 problem"))
         self.check("stale-topology", "problem", "HWLOC_XMLFILE", HWLOC_XMLFILE=str(AMD))
         self.check("stale-topology", "problem", "HWLOC_SYNTHETIC", HWLOC_SYNTHETIC="pu:512")
+
+    def test_what_to_do_about_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "a node.xml"
+            shutil.copy(AMD, path)
+            for name in ("MPIBIND_TOPOFILE", "HWLOC_XMLFILE"):
+                text = doctor(**{name: str(path)})[1]
+                command = re.search("on this node: env -u ([A-Z_]+) mpibind (.*)\n", text)
+                self.assertEqual(command[1], name)
+                self.assertEqual(shlex.split(command[2]), ["topo", "--xml", str(path)])
+            support.printed(*shlex.split(command[2]))
+            self.assertEqual(findings(HWLOC_XMLFILE=str(path)), {})
+        # This one is no file.
+        advice = doctor(HWLOC_SYNTHETIC="pu:512")[1].splitlines()[-3]
+        self.assertEqual(advice, "    -> unset HWLOC_SYNTHETIC")
 
     def test_file_of_fewer_cpus(self):
         """The file was written before CPUs were added, or in a smaller cgroup."""
@@ -253,7 +271,9 @@ class OpenMp(Doctor):
     def test_variables_that_fight(self):
         cases = {
             "GOMP_CPU_AFFINITY": ("0-3", "openmp-affinity", "problem"),
-            "KMP_AFFINITY": ("compact", "openmp-affinity", "problem"),
+            "KMP_AFFINITY": ("verbose,compact", "openmp-affinity", "warning"),
+            "OMP_THREAD_LIMIT": ("2", "openmp-limits", "warning"),
+            "KMP_HW_SUBSET": ("1t", "openmp-limits", "warning"),
             "OMP_PLACES": ("cores", "openmp-places", "warning"),
             "OMP_PROC_BIND": ("close", "openmp-places", "warning"),
             "MKL_NUM_THREADS": ("4", "blas-threads", "warning"),
@@ -264,6 +284,12 @@ class OpenMp(Doctor):
         for name, (value, kind, level) in cases.items():
             with self.subTest(name):
                 self.check(kind, level, f"{name}={value}", **{name: value})
+        # Beyond the CPUs of the task, and the same in every task:
+        for value in ("explicit,proclist=[0,1]", "NORESPECT,compact"):
+            self.check("openmp-affinity", "problem", "KMP_AFFINITY", KMP_AFFINITY=value)
+
+    def test_variable_that_pins_nothing(self):
+        self.assertEqual(findings(OMP_PROC_BIND="FALSE", OMP_PLACES="cores"), {})
 
 
 class Settings(Doctor):
