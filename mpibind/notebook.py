@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from itertools import compress
 from typing import TYPE_CHECKING
 
@@ -95,7 +94,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
     def line(cells: Iterable[object], first: str, others: str) -> str:
         tags = [first, *[others] * 20]
-        texts = ("" if cell is None else escape(str(cell)) for cell in cells)
+        texts = ("" if cell is None else picture.escaped(str(cell)) for cell in cells)
         made = (f"<{tag}>{text}</{tag}>" for tag, text in zip(tags, texts, strict=False))
         return f"<tr>{''.join(made)}</tr>"
 

@@ -11,9 +11,9 @@ has its number, too.
 
 from __future__ import annotations
 
+import html
 import zlib
 from dataclasses import dataclass, field
-from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -218,9 +218,19 @@ def framed(piece: Piece, shade: str, pad: int, corner: int, tip: str = "") -> Pi
 def label(text: str, size: int, shade: str = "ink", weight: str = "") -> Piece:
     """Write a line of text."""
     bold = ' font-weight="600"' if weight else ""
-    svg = f'<text class="{shade}" y="{size}" font-size="{size}"{bold}>{escape(text)}</text>'
+    svg = f'<text class="{shade}" y="{size}" font-size="{size}"{bold}>{escaped(text)}</text>'
     # Letters of a proportional font are about so wide, in each of which browsers differ.
     return Piece(round(len(text) * size * (0.68 if weight else 0.6)) + 1, size + 3, svg)
+
+
+def escaped(text: str) -> str:
+    """Make text that may stand in XML, where most control characters may in no way."""
+    return html.escape(text.translate(_NOT_IN_XML))
+
+
+_NOT_IN_XML = dict.fromkeys(
+    [*range(9), 11, 12, *range(14, 32), 0xFFFE, 0xFFFF], "\N{REPLACEMENT CHARACTER}"
+)
 
 
 def _at(x: int, y: int, piece: Piece) -> str:
@@ -280,7 +290,7 @@ class _Drawing:
         patterns = "".join(_pattern(own + name, colours) for colours, name in self.patterns.items())
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="mpibind-node" role="img" '
-            f'aria-label="{escape(title)}" width="{width}" height="{height}" '
+            f'aria-label="{escaped(title)}" width="{width}" height="{height}" '
             f'viewBox="0 0 {width} {height}" style="max-width:100%;height:auto">'
             f"<style>{_stylesheet()}</style><defs>{patterns}</defs>{body}</svg>"
         )
@@ -369,9 +379,9 @@ class _Drawing:
         kind = parts[0].kind if len({part.kind for part in parts}) == 1 else "part"
         users = self.users(parts)
         cpus = _core.id_list([cpu for part in parts for cpu in part.cpus])
-        lines = [f"+ {len(parts)} {what} ({kind})", f"CPUs {_clip(cpus, 30)}"]
+        lines = [f"+ {len(parts)} {what} ({kind})", f"CPUs {_clip_list(cpus, 30)}"]
         if self.mapped is not None:
-            tasks = _clip(_core.id_list(users), 26)
+            tasks = _clip_list(_core.id_list(users), 26)
             lines.append(f"{_plural('task', len(users))} {tasks}" if users else "unused")
         return framed(column([label(line, 10, "dim") for line in lines], 1), "free", 6, 6)
 
@@ -419,7 +429,7 @@ class _Drawing:
         width = words.width + 10
         round_ends = 9 if shade == "nic" else 3
         svg = (
-            f"<title>{escape(tip)}</title>"
+            f"<title>{escaped(tip)}</title>"
             f'<rect class="{shade} line" width="{width}" height="18" rx="{round_ends}"/>'
             f"{_at(5, 2, words)}"
         )
@@ -449,7 +459,7 @@ class _Drawing:
         wide = 96 if self.detail == RUNS else 27
         # Cells of several CPUs have no room for all, but people know cores by the first.
         shown = ids if len(cpus) == 1 or self.detail == RUNS else str(cpus[0])
-        return self.labelled_cell(users, _clip(shown, wide // 6), what, wide, left_out)
+        return self.labelled_cell(users, _clip_list(shown, wide // 6), what, wide, left_out)
 
     def labelled_cell(
         self, users: Sequence[int], ids: str, what: str, width: int, left_out: bool = False
@@ -498,10 +508,11 @@ class _Drawing:
         if self.mapped is None:
             pairs = [(self.labelled_cell((), "12", "", 27), meaning)]
         else:
-            pairs = [
-                (self.labelled_cell((3,), "12", "", 27), f"task, over the {meaning}"),
-                (self.labelled_cell((), "12", "", 27), "unused"),
-            ]
+            # Two numbers that differ tell more than task 0 on CPU 0.
+            task = min(3, len(self.mapped["tasks"]) - 1)
+            pairs = [(self.labelled_cell((task,), "12", "", 27), f"task, over the {meaning}")]
+            if len(self.cpu_users) + len(self.left_out) < len(self.machine.cpus):
+                pairs.append((self.labelled_cell((), "12", "", 27), "unused"))
             if any(len(users) > 1 for users in self.cpu_users.values()):
                 sample = self.labelled_cell((0, 1), "12", "", 27)
                 pairs.append((sample, "shared by tasks"))
@@ -521,12 +532,13 @@ class _Drawing:
             return [label(text, 11, "dim")]
         entries = []
         for number, task in enumerate(tasks):
+            count, cpus = task["nthreads"], _core.id_list(task["cpus"])
             words = [
-                f"{task['nthreads']} {_plural('thread', task['nthreads'])}",
-                f"{_plural('CPU', len(task['cpus']))} {_clip(_core.id_list(task['cpus']), 26)}",
+                f"{count} {_plural('thread', count)}",
+                f"{_plural('CPU', len(task['cpus']))} {_clip_list(cpus, 26)}",
             ]
             if task["gpus"]:
-                names = _clip(", ".join(task["gpus"]), 20)
+                names = _clip_list(", ".join(task["gpus"]), 20)
                 words.append(f"{_plural('GPU', len(task['gpus']))} {names}")
             entries.append(self.entry(self.badge(number), " · ".join(words)))
         widest = max(entry.width for entry in entries)
@@ -608,6 +620,14 @@ def _plural(word: str, count: int) -> str:
 
 def _clip(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _clip_list(text: str, length: int) -> str:
+    """Cut a list between its entries: half a number would be another."""
+    if len(text) <= length:
+        return text
+    end = text.rfind(",", 0, length - 1) + 1
+    return f"{text[:end]}…" if end else _clip(text, length)
 
 
 def _short(origin: str) -> str:

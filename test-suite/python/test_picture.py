@@ -6,6 +6,7 @@ is compared as a whole; look at it in a browser.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -228,6 +229,36 @@ class Pictures(unittest.TestCase):
             self.assertNotRegex(shown, "<(script|b|hfi)>")
             self.assertIn("&lt;hfi&gt;", shown)
             self.assertIn("&lt;b&gt;&amp;", shown)
+
+    def test_characters_that_xml_cannot_have(self):
+        document = mpibind.Topology.from_xml(support.WORKED_EXAMPLE).to_dict()
+        document["gpus"][0]["model"] = "Tesla\0 \x1b[31m\uffff"
+        document["nics"][0]["name"] = "hfi\x07"
+        node = mpibind.Topology.from_json(json.dumps(document))
+        for shown in (node.to_svg(), node.map(4).to_svg(), node._repr_html_()):
+            ElementTree.fromstring(shown)
+            self.assertIn("Tesla\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}[31m", shown)
+
+    def test_the_legend_has_what_the_picture_has(self):
+        node = mpibind.Topology.from_synthetic("core:4 pu:2")
+        for ntasks, smt, words in ((4, 1, ["unused"]), (4, 2, []), (9, 2, ["shared by tasks"])):
+            found = Picture(node.map(ntasks, smt=smt).to_svg()).words
+            known = ("unused", "shared by tasks", "left out of the mapping")
+            self.assertEqual([word for word in found if word in known], words)
+        part = node.map(2, smt=2, restrict_ids="0-3")
+        self.assertNotIn("unused", Picture(part.to_svg()).words)
+        # The sample's colour is that of a task that there is.
+        for ntasks in (1, 2, 8):
+            shown = set(re.findall('"(#[0-9a-f]{6})" width="27"', node.map(ntasks).to_svg()))
+            self.assertLessEqual(shown, {COLOURS[task] for task in range(ntasks)})
+
+    def test_lists_are_cut_between_numbers(self):
+        node = mpibind.Topology.from_synthetic("numa:2 core:64 pu:2")
+        text = "\n".join(Picture(node.map(4, smt=1).to_svg()).words)
+        cut = re.findall("CPUs ([0-9,-]*)…", text)
+        self.assertEqual(len(cut), 4, text)
+        for part in cut:
+            self.assertTrue(part.endswith(","), part)
 
     def test_two_pictures_on_a_page_do_not_share_patterns(self):
         node = mpibind.Topology.from_synthetic("core:2 pu:1")
