@@ -77,7 +77,7 @@ def binding(bound: Binding) -> str:
         *bound.env.items(),
         *(("note", note) for note in bound.notes),
     ]
-    return _html(svg, _table((), rows))
+    return _html(svg, _table((), [row for row in rows if row[1] not in (None, "")]))
 
 
 def _html(svg: str, *tables: str) -> str:

@@ -9,6 +9,8 @@ import mpi_cases
 import support
 from mpi_support import INTEL_MPI, MPICH, OPEN_MPI, SCRIPTS, Mpi
 
+import mpibind
+
 EACH = ("-N2", "--ntasks-per-node=4")
 # Several processes write to one terminal: a line must be one write.
 SAY = "import os, mpibind; say = lambda text: os.write(1, f'{text}\\n'.encode()); "
@@ -110,6 +112,32 @@ class Slurm(mpi_cases.Checks):
         self.assertEqual(places, expected)
         ranks = sorted(int(line.split()[2].split("/")[0]) for line in lines)
         self.assertEqual(ranks, [*range(5)])
+
+    def test_the_command_run(self):
+        """Programs that know nothing of mpibind are bound as `mpibind map` says."""
+        python = MPICH.bin / "python"
+        code = (
+            "import json, os; told = [os.environ[name] for name in "
+            "('SLURM_NODEID', 'SLURM_LOCALID', 'OMP_NUM_THREADS', 'OMP_PROC_BIND')]; told += "
+            "[sorted(os.sched_getaffinity(0))]; os.write(1, json.dumps(told).encode() + b'\\n')"
+        )
+        run = (python, "-m", "mpibind", "run", "--")
+        lines = self.command("srun", *EACH, *run, python, "-c", code).splitlines()
+        mapping = mpibind.Topology().map(4)
+        expected = [
+            [str(node), str(lrank), str(mapping[lrank].nthreads), "spread", cpus.tolist()]
+            for node in (0, 1)
+            for lrank, cpus in enumerate(mapping.cpus)
+        ]
+        self.assertEqual(sorted(map(json.loads, lines)), expected)
+        # The program's exit status is the task's, and so the step's.
+        status = ("sh", "-c", "exit $((SLURM_PROCID == 5 ? 7 : 0))")
+        found = self.command("salloc", *EACH, "sh", "-c", 'srun "$@"; echo $?', "sh", *run, *status)
+        self.assertEqual(found.splitlines()[-1], "7")
+        words = (python, "-m", "mpibind", "run", "-n", 4, "./app")
+        found = self.command("salloc", *EACH, "sh", "-c", '"$@" 2>&1; echo $?', "sh", *words)
+        self.assertIn("type: srun -n 4 mpibind run -- ./app; see", found)
+        self.assertEqual(found.splitlines()[-1], "2")
 
     def test_gpus_that_slurm_gave_to_each_task_stay(self):
         code = (

@@ -85,6 +85,9 @@ class Shown(unittest.TestCase):
         self.assertEqual(found["CPUs before"], _core.id_list(before))
         self.assertEqual(found["OMP_NUM_THREADS"], str(nthreads))
         self.assertEqual(found["bound"], "yes")
+        # What there is nothing to say about is no row.
+        self.assertNotIn("memory", found)
+        self.assertNotIn("", found.values())
 
     def test_a_binding_of_a_rank_that_does_not_know_the_node(self):
         html = support.run("""
