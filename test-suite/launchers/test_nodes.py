@@ -6,8 +6,8 @@ import support
 from mpi_support import INTEL_MPI, MPICH, OPEN_MPI, Mpi
 
 SSH = cluster.HERE / "ssh.sh"
-# As it comes, one start in fifty crashes in MPI_Init where nodes are namespaces, always in the first
-# rank of the second node: the one that by default exchanges addresses for the others.
+# As it comes, one start in fifty crashes in MPI_Init where nodes are namespaces, always in the
+# first rank of the second node: the one that by default exchanges addresses for the others.
 INTEL_ON_NODES = {"I_MPI_STARTUP_MODE": "pmi"}
 
 
