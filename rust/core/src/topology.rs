@@ -535,14 +535,16 @@ impl Topology {
         self.pruned(Some(&members), &nodes)
     }
 
-    /// The machine limited to these memory domains: CPUs left without memory go.
+    /// The machine limited to these memory domains: CPUs left without memory go. Hidden CPUs stay,
+    /// as they do in hwloc: they count where siblings are put in order.
     ///
     /// # Errors
     ///
     /// [`Error::Topology`] if nothing is left.
     pub fn restricted_to_numas(&self, nodes: &CpuSet) -> Result<Self> {
         let kept = self.numas.iter().filter(|numa| nodes.contains(numa.os_index));
-        let cpus = kept.flat_map(|numa| numa.cpus.iter()).collect();
+        let hidden = self.hidden_cpus.iter().map(|(cpu, _)| *cpu);
+        let cpus = kept.flat_map(|numa| numa.cpus.iter()).chain(hidden).collect();
         self.pruned(Some(&self.members(&cpus)), nodes)
     }
 

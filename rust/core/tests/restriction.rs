@@ -4,7 +4,8 @@
 //! As in a mapping, memory that is not default memory goes first. Then hwloc's `restrict` is called
 //! twice for what mpibind means by a restriction, because its bindings cannot pass the flag that
 //! would drop emptied objects in one go: by CPU set, then by the NUMA nodes that still have CPUs; or
-//! by NUMA nodes, then by the CPUs that still have memory.
+//! by NUMA nodes, then by the CPUs that still have memory and those that may not be used, which in one
+//! go would stay.
 
 mod support;
 
@@ -249,8 +250,12 @@ fn restrict_in_hwloc(node: &mut hwloc2::Topology, restrict_type: &str, ids: &Cpu
         }
     } else {
         restrict_to_nodes(node, ids.iter()) && {
+            let root = node.root_object();
+            let all = members(root.complete_cpuset().unwrap().iter_set());
+            let usable = cpus_of(root);
+            let hidden = all.into_iter().filter(|cpu| !usable.contains(cpu));
             let left = hwlocs_numas(node).into_iter().flat_map(|(_, cpus)| cpus);
-            restrict_to_cpus(node, left.collect::<Vec<_>>())
+            restrict_to_cpus(node, left.chain(hidden).collect::<Vec<_>>())
         }
     }
 }
