@@ -34,6 +34,7 @@ BESIDE_MPI := mpi4py numpy threadpoolctl
 PROVE := prove --failures --comments --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN)
 
 .PHONY: help demo check check-launchers launchers bench build lint-rust test-rust test-python clean
+.PHONY: wheel check-wheel sdist sdist-vendored licences
 # Cargo and prove use all CPUs already, and the order below is meant.
 .NOTPARALLEL:
 
@@ -42,8 +43,11 @@ help:
 	@echo 'make check   set up everything, run all tests, lints and type checks'
 	@echo 'make bench   set up everything, print what mapping, binding and importing cost'
 	@echo 'make build   set up everything, build the extension module in place'
+	@echo 'make wheel   build a wheel into dist/ that needs neither hwloc nor a compiler to install'
+	@echo 'make sdist   build the source distribution; sdist-vendored brings the Rust crates as well'
 	@echo 'make clean   remove what the others made'
 	@echo
+	@echo 'make check-wheel       test that wheel with each Python here; as root: in other systems too'
 	@echo 'make check-launchers   as root: tests with Slurm, Intel MPI and several nodes'
 
 demo: build
@@ -81,6 +85,29 @@ bench: build
 	$(BIN)/python test-suite/bench/bind_cost.py
 	$(BIN)/python test-suite/bench/picture.py
 	$(BIN)/python test-suite/bench/command_cost.py
+
+# What a wheel is built and checked with is big: only those who build one have it.
+WHEEL_TOOLS := $(VENV)/wheel-$(MARK)
+
+$(WHEEL_TOOLS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[wheel]'
+	touch $@
+
+wheel: $(WHEEL_TOOLS)
+	$(BIN)/python tools/wheel.py
+
+check-wheel: wheel build $(OPEN_MPI)
+	$(PROVE) test-suite/wheel/test_*.py
+
+sdist: $(WHEEL_TOOLS)
+	$(BIN)/python tools/sdist.py
+
+sdist-vendored: $(WHEEL_TOOLS)
+	$(BIN)/python tools/sdist.py --vendored
+
+# What the extension module is made of; run it when Cargo.lock changes.
+licences: $(READY)
+	$(BIN)/python tools/licences.py
 
 # Cargo itself knows best what has to be built again.
 build: $(READY)
