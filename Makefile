@@ -34,6 +34,7 @@ BESIDE_MPI := mpi4py numpy threadpoolctl
 PROVE := prove --failures --comments --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN)
 
 .PHONY: help demo docs check check-launchers launchers bench build lint-rust test-rust test-python clean
+.PHONY: wheel sdist sdist-vendored
 # Cargo and prove use all CPUs already, and the order below is meant.
 .NOTPARALLEL:
 
@@ -43,8 +44,11 @@ help:
 	@echo 'make bench   set up everything, print what mapping, binding and importing cost'
 	@echo 'make docs    set up everything, make the site of docs/ in docs/_build'
 	@echo 'make build   set up everything, build the extension module in place'
+	@echo 'make wheel   build a wheel into dist/ that needs neither hwloc nor a compiler to install'
+	@echo 'make sdist   build the source distribution; sdist-vendored brings the Rust crates as well'
 	@echo 'make clean   remove what the others made'
 	@echo
+	@echo 'make check-wheel       test that wheel with each Python here; as root: in other systems too'
 	@echo 'make check-launchers   as root: tests with Slurm, Intel MPI and several nodes'
 
 demo: build
@@ -88,6 +92,22 @@ docs: build
 	$(BIN)/python -m sphinx --quiet --nitpicky --fail-on-warning --keep-going \
 		-d docs/_build/trees docs docs/_build/html
 	@echo 'The first page is docs/_build/html/index.html'
+
+# What a wheel is built and checked with is big: only those who build one have it.
+WHEEL_TOOLS := $(VENV)/wheel-$(MARK)
+
+$(WHEEL_TOOLS): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[wheel]'
+	touch $@
+
+wheel: $(WHEEL_TOOLS)
+	$(BIN)/python tools/wheel.py
+
+sdist: $(WHEEL_TOOLS)
+	$(BIN)/python tools/sdist.py
+
+sdist-vendored: $(WHEEL_TOOLS)
+	$(BIN)/python tools/sdist.py --vendored
 
 # Cargo itself knows best what has to be built again.
 build: $(READY)

@@ -1,6 +1,7 @@
 """Builds the extension module mpibind._core with Cargo; pyproject.toml holds the rest."""
 
 import sys
+import sysconfig
 from pathlib import Path
 
 import setuptools
@@ -29,6 +30,10 @@ class BuildRust(build_rust):
         super().run()
 
 
+# One wheel for Python 3.10 and newer, as pyo3's feature abi3-py310 makes it. Python without the GIL
+# does not have that stable interface: pyo3 ignores the feature there, and the wheel is for one version.
+STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
 setuptools.setup(
     version=prerequisites.workspace("version"),
     rust_extensions=[
@@ -36,13 +41,12 @@ setuptools.setup(
             "mpibind._core",
             path="rust/pyext/Cargo.toml",
             binding=Binding.PyO3,
-            py_limited_api=True,
+            py_limited_api=STABLE,
             # Optimised in place too: what is tested and timed is what is installed.
             debug=False,
             args=["--locked"],
         )
     ],
     cmdclass={"build_rust": BuildRust},
-    # One wheel for Python 3.10 and newer, as pyo3's feature abi3-py310 makes it.
-    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}} if STABLE else {},
 )

@@ -10,7 +10,8 @@ mod mapping;
 mod report;
 mod topology;
 
-#[pymodule]
+// Every class is frozen and the core shares nothing that changes: Python needs no GIL for it.
+#[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
     use crate::affinity::{
