@@ -48,7 +48,6 @@ help:
 	@echo 'make sdist   build the source distribution; sdist-vendored brings the Rust crates as well'
 	@echo 'make clean   remove what the others made'
 	@echo
-	@echo 'make check-wheel       test that wheel with each Python here; as root: in other systems too'
 	@echo 'make check-launchers   as root: tests with Slurm, Intel MPI and several nodes'
 
 demo: build
