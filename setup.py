@@ -30,8 +30,8 @@ class BuildRust(build_rust):
         super().run()
 
 
-# One wheel for Python 3.10 and newer, as pyo3's feature abi3-py310 makes it. Python without the GIL
-# does not have that stable interface: pyo3 ignores the feature there, and the wheel is for one version.
+# One wheel for Python 3.10 and newer, as pyo3's feature abi3-py310 makes it. Python without the
+# GIL does not have that stable interface: pyo3 ignores it there; the wheel is for one version.
 STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 setuptools.setup(

@@ -73,7 +73,10 @@ def build(prefix: Path, version: str | None = None, target: str | None = None) -
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     with tarfile.open(archive) as packed:
-        packed.extractall(work, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+        if hasattr(tarfile, "data_filter"):
+            packed.extractall(work, filter="data")
+        else:
+            packed.extractall(work)
     [source] = work.iterdir()
     # Compiled in: where the system puts what hwloc-dump-hwdata finds at boot.
     folders = [f"--prefix={prefix}", f"--libdir={prefix}/lib", "--runstatedir=/var/run"]

@@ -1,7 +1,7 @@
 """Builds the source distribution into dist/.
 
-    python tools/sdist.py               what pip builds from, with the crates of the registry
-    python tools/sdist.py --vendored    with the crates inside: it is built without a network
+python tools/sdist.py               what pip builds from, with the crates of the registry
+python tools/sdist.py --vendored    with the crates inside: it is built without a network
 """
 
 from __future__ import annotations
