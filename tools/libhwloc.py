@@ -55,7 +55,7 @@ OPTIONS = (
     # PCI devices are read from /sys. --disable-pci would switch that off as well: only libpciaccess
     # must not be found.
     "ac_cv_header_pciaccess_h=no"
-).split()
+).split()  # noqa: SIM905  # Options are read, and copied, as one text.
 
 
 def build(prefix: Path, version: str | None = None, target: str | None = None) -> bool:
