@@ -48,14 +48,14 @@ SOURCES = (
 )
 
 # No library but the C library, and nothing that is loaded at run time.
-OPTIONS = (
+OPTIONS = (  # noqa: SIM905  # options are read, and copied, as one text
     "--enable-static --disable-shared --disable-libudev --disable-libxml2 --disable-cairo "
     "--disable-opencl --disable-cuda --disable-nvml --disable-rsmi --disable-levelzero "
     "--disable-gl --disable-plugin-dlopen --disable-plugin-ltdl "
     # PCI devices are read from /sys. --disable-pci would switch that off as well: only libpciaccess
     # must not be found.
     "ac_cv_header_pciaccess_h=no"
-).split()  # noqa: SIM905  # Options are read, and copied, as one text.
+).split()
 
 
 def build(prefix: Path, version: str | None = None, target: str | None = None) -> bool:
