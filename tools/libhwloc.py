@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -146,15 +147,19 @@ def download(source: Source, archive: Path) -> None:
         with urllib.request.urlopen(source.url, timeout=30) as answer:
             archive.write_bytes(answer.read())
         return
-    # A list of its own, so that the system's need not name source packages.
+    # The archives that the system has its packages from, asked for sources.
     work = WORK / "apt"
     shutil.rmtree(work, ignore_errors=True)
     (work / "lists" / "partial").mkdir(parents=True)
-    debian = "Types: deb-src\nURIs: http://deb.debian.org/debian\nSuites: bookworm\n"
-    keys = "Components: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
-    (work / "debian.sources").write_text(debian + keys)
-    apt = ["apt-get", "--quiet", f"-oDir::Etc::sourcelist={work}/debian.sources"]
-    apt += ["-oDir::Etc::sourceparts=-", f"-oDir::State::lists={work}/lists"]
+    (work / "archives").mkdir()
+    system = Path("/etc/apt")
+    parts = system / "sources.list.d"
+    for file in (system / "sources.list", *parts.glob("*.list"), *parts.glob("*.sources")):
+        if file.is_file():
+            text = re.sub(r"(?m)^Types:.*$", "Types: deb-src", file.read_text())
+            (work / "archives" / file.name).write_text(re.sub(r"(?m)^deb\b", "deb-src", text))
+    apt = ["apt-get", "--quiet", "-oDir::Etc::sourcelist=/dev/null"]
+    apt += [f"-oDir::Etc::sourceparts={work}/archives", f"-oDir::State::lists={work}/lists"]
     with (work / "log").open("w") as log:
         for words in ("update", "source --download-only --only-source hwloc"):
             subprocess.run([*apt, *words.split()], cwd=work, stdout=log, stderr=log, check=True)
