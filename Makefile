@@ -88,7 +88,7 @@ bench: build
 
 # A warning is an error, and so is a name that nothing explains.
 docs: build
-	$(BIN)/python -m sphinx --quiet --nitpicky --fail-on-warning --keep-going \
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going \
 		-d docs/_build/trees docs docs/_build/html
 	@echo 'The first page is docs/_build/html/index.html'
 

@@ -408,7 +408,9 @@ def _openmp(seen: Situation) -> Iterator[Finding]:
     unset = "unset {}"
     kmp = os.environ.get("KMP_AFFINITY", "").lower()
     # Intel's types count within the task's CPUs, but for lists, and where it is told not to.
-    lists = ("GOMP_CPU_AFFINITY", *["KMP_AFFINITY"] * any(word in kmp for word in _KMP_LISTS))
+    is_list = any(word in kmp for word in _KMP_LISTS)
+    lists = ["GOMP_CPU_AFFINITY", "KMP_AFFINITY"] if is_list else ["GOMP_CPU_AFFINITY"]
+    types = [] if is_list else ["KMP_AFFINITY"]
     for level, kind, names, words, advice in (
         (
             "problem",
@@ -420,19 +422,19 @@ def _openmp(seen: Situation) -> Iterator[Finding]:
         (
             "warning",
             "openmp-affinity",
-            () if "KMP_AFFINITY" in lists else ("KMP_AFFINITY",),
+            types,
             "comes before OMP_PLACES and OMP_PROC_BIND, which `mpibind run` sets",
             unset,
         ),
         *_OPENMP,
     ):
-        given = [name for name in names if os.environ.get(name)]
-        if "OMP_PROC_BIND" in given and os.environ["OMP_PROC_BIND"].lower() == "false":
+        present = [name for name in names if os.environ.get(name)]
+        if "OMP_PROC_BIND" in present and os.environ["OMP_PROC_BIND"].lower() == "false":
             continue  # then OpenMP pins nothing, whatever OMP_PLACES says
         # What `mpibind run` has set itself is not in the way of what it has started.
-        if given and not (level == "note" and seen.launcher):
-            told = " and ".join(f"{name}={os.environ[name]}" for name in given)
-            yield Finding(level, kind, f"{told}: {words}", advice.format(" ".join(given)))
+        if present and not (level == "note" and seen.launcher):
+            told = " and ".join(f"{name}={os.environ[name]}" for name in present)
+            yield Finding(level, kind, f"{told}: {words}", advice.format(" ".join(present)))
 
 
 _KMP_LISTS = ("explicit", "proclist", "norespect")

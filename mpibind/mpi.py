@@ -311,21 +311,22 @@ def _together(comm: MPI.Intracomm | None, ask: Callable[[], Settings]) -> Bindin
         settings = ask()
     except Exception as error:
         failure = _Failure.of(error)
+    view = given.view()
     node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
     are_regrouped = False
     try:
-        binding, verdict = _attempt(comm, node, settings, failure)
+        binding, verdict = _attempt(comm, node, view, settings, failure)
         if verdict.someone_is_alone and comm.size > 1:
             regrouped = _regroup(comm, node)
             if regrouped is not None:
                 binding.restore()
                 node.Free()
                 node = regrouped
-                binding, verdict = _attempt(comm, node, settings, failure)
+                binding, verdict = _attempt(comm, node, view, settings, failure)
                 are_regrouped = comm.rank == 0
         if verdict.views_differ:
             binding.restore()
-            binding, verdict = _attempt(comm, node, settings, failure, ask=True)
+            binding, verdict = _attempt(comm, node, view, settings, failure, ask=True)
         if are_regrouped:
             binding._warnings.append(_REGROUPED)
     finally:
@@ -453,14 +454,15 @@ def _difference(low: tuple[int, str, dict[str, str]], high: tuple[int, str, dict
 def _attempt(
     comm: MPI.Intracomm,
     node: MPI.Comm,
+    view: given.View,
     settings: Settings | None,
     failure: _Failure | None,
     ask: bool = False,
 ) -> tuple[Binding, _Verdict]:
     """Map and bind the ranks of these nodes, or raise the same error on all."""
-    message, mapping = _share_out(node, settings, failure, ask)
+    message, mapping = _share_out(node, view, settings, failure, ask)
     expected = message.view if isinstance(message, _Share) else None
-    differs = expected is not None and expected != given.view()
+    differs = expected is not None and expected != view
     binding: Binding | None = None
     if failure is None and isinstance(message, _Failure):
         failure = message
@@ -524,22 +526,26 @@ class _Ask:
 
 
 def _share_out(
-    node: MPI.Comm, settings: Settings | None, failure: _Failure | None, ask: bool
+    node: MPI.Comm,
+    view: given.View,
+    settings: Settings | None,
+    failure: _Failure | None,
+    ask: bool,
 ) -> tuple[_Share | _Failure, Mapping | None]:
     """Map the node on its leader; return this rank's share, and the mapping on the leader."""
     if node.rank != 0:
         message = _receive(node)
         if isinstance(message, _Ask):
-            node.gather((_own_mask(), given.view()))
+            node.gather((_own_mask(), view))
             message = _receive(node)
         return message, None
     masks: set[int] | None = None
-    views = [given.view()]
+    views = [view]
     needs_masks = settings is not None and settings.respect == "affinity"
     if settings is not None and settings.request is not None and (ask or needs_masks):
         _scatter(node, [_Ask()] * node.size)
-        told = node.gather((_own_mask(), views[0])) or []
-        views = [view for _, view in told]
+        told = node.gather((_own_mask(), view)) or []
+        views = [each for _, each in told]
         if needs_masks:
             masks = set().union(*(mask for mask, _ in told))
     mapping: Mapping | None = None

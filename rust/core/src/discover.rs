@@ -352,14 +352,8 @@ fn from_synthetic(text: &str, gpus: &[i64], origin: String) -> Result<Discovered
     let bare = Topology::new(tree.clone(), &origin)?;
     let tree = with_gpus(tree, bare.numas(), gpus)?;
     let material = Material::Synthetic { text: text.to_owned(), has_gpus: !tree.gpus.is_empty() };
-    Ok(Discovered {
-        topology: Arc::new(Topology::new(tree, &origin)?),
-        origin,
-        is_live: false,
-        uncounted: Vec::new(),
-        notes: Vec::new(),
-        material,
-    })
+    let topology = Arc::new(Topology::new(tree, &origin)?);
+    Ok(Discovered { material, ..Discovered::given(topology, origin) })
 }
 
 /// What a synthetic text costs hwloc: the square of the number of CPUs times the widest level.

@@ -56,7 +56,7 @@ impl Given {
         if are_alike {
             let by_ordinal =
                 |(place, tiles): (&usize, &Vec<u32>)| (gpus[*place].ordinal(), tiles.clone());
-            terms.hierarchy = first.hierarchy().or_else(|| implied_hierarchy(first));
+            terms.hierarchy = first.hierarchy();
             terms.tiles = sights[0].tiles.iter().map(by_ordinal).collect();
             terms.upper = first.upper_variables(gpus);
             if together.len() < gpus.len() {
@@ -75,12 +75,6 @@ impl Given {
     }
 }
 
-/// A mask with tiles (`0.1`) counts GPUs.
-fn implied_hierarchy(view: &View) -> Option<Hierarchy> {
-    let mask = view.get("ZE_AFFINITY_MASK")?;
-    mask.contains('.').then_some(Hierarchy::Composite)
-}
-
 fn restricted(sight: &Sight, shown: usize, all: usize) -> String {
     let variables: Vec<String> =
         sight.hiding.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
@@ -97,10 +91,7 @@ fn restricted(sight: &Sight, shown: usize, all: usize) -> String {
 fn kept(view: &View, gpus: &[Gpu]) -> Vec<(String, String)> {
     let mut variables = view.variables().clone();
     let has = |vendor| gpus.iter().any(|gpu| gpu.vendor == vendor);
-    let is_number = |entry: &str| entry.trim().parse::<u32>().is_ok();
-    let numbers =
-        view.get("CUDA_VISIBLE_DEVICES").is_some_and(|list| list.split(',').any(is_number));
-    if has(Vendor::Nvidia) && numbers {
+    if has(Vendor::Nvidia) && view.numbers_cuda() {
         variables.entry("CUDA_DEVICE_ORDER".into()).or_insert_with(|| "PCI_BUS_ID".into());
     }
     if has(Vendor::Amd) && view.says_amd_twice(gpus) {

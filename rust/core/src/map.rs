@@ -14,7 +14,7 @@ use crate::given::Given;
 use crate::mapping::{Mapping, MappingBuilder};
 use crate::nics::nics_of_tasks;
 use crate::topology::{Object, ObjectId};
-use crate::{Error, Gpu, Request, Restriction, RestrictionKind, Result, Topology};
+use crate::{Error, Request, Restriction, RestrictionKind, Result, Topology};
 
 /// Maps tasks to a node.
 ///
@@ -145,10 +145,9 @@ struct Domain {
 /// The GPUs that the tasks keep, as places in the list of `node`, a part of `topology`.
 fn places_of_own(given: &Given, topology: &Topology, node: &Topology) -> Option<Vec<Vec<usize>>> {
     let own = given.own.as_ref()?;
-    let key = |gpu: &Gpu| (gpu.vendor, gpu.index);
     let places: HashMap<_, usize> =
-        node.gpus().iter().enumerate().map(|(place, gpu)| (key(gpu), place)).collect();
-    let place = |gpu: &usize| places.get(&key(&topology.gpus()[*gpu])).copied();
+        node.gpus().iter().enumerate().map(|(place, gpu)| (gpu.key(), place)).collect();
+    let place = |gpu: &usize| places.get(&topology.gpus()[*gpu].key()).copied();
     let of_task = |gpus: &Vec<usize>| {
         let mut places: Vec<usize> = gpus.iter().filter_map(place).collect();
         places.sort_unstable();
@@ -268,11 +267,14 @@ impl<'a> Mapper<'a> {
 
     /// Tasks spread over domains, then over the objects of the level that has enough of them.
     fn map_by_hierarchy(&mut self) {
-        let mut shares = largest_remainder(self.request.ntasks, &self.weights());
-        if let Some(homes) = self.homes() {
-            let (with_homes, order) = tasks_at_home(&homes, &self.cpu_weights());
-            (shares, self.order) = (with_homes, Some(order));
-        }
+        let shares = match self.homes() {
+            None => largest_remainder(self.request.ntasks, &self.weights()),
+            Some(homes) => {
+                let (shares, order) = tasks_at_home(&homes, &self.cpu_weights());
+                self.order = Some(order);
+                shares
+            }
+        };
         let mut first = 0;
         for (index, share) in shares.into_iter().enumerate() {
             self.domains[index].tasks = first..first + share;

@@ -140,9 +140,7 @@ impl Mapping {
 
     /// OS indexes of the NUMA nodes that are local to a task's CPUs.
     pub fn numas(&self, task: i64) -> Result<CpuSet> {
-        let cpus = self.cpuset(task)?;
-        let local = self.topology.numas().iter().filter(|numa| !numa.cpus.is_disjoint(&cpus));
-        Ok(local.map(|numa| numa.os_index).collect())
+        Ok(self.topology.numas_of(&self.cpuset(task)?).collect())
     }
 
     /// Takes the `n` lowest CPUs from a task; its threads become the number of CPUs left.

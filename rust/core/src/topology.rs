@@ -412,9 +412,13 @@ impl Topology {
 
     /// OS indexes of the memory domains with some of an object's CPUs.
     pub fn numas_near(&self, object: ObjectId) -> Vec<u32> {
-        let cpus = self.cpus_near(object);
-        let near = self.numas.iter().filter(|numa| !numa.cpus.is_disjoint(&cpus));
-        near.map(|numa| numa.os_index).collect()
+        self.numas_of(&self.cpus_near(object)).collect()
+    }
+
+    /// OS indexes of the memory domains with some of these CPUs.
+    pub(crate) fn numas_of(&self, cpus: &CpuSet) -> impl Iterator<Item = u32> {
+        let near = self.numas.iter().filter(|numa| !numa.cpus.is_disjoint(cpus));
+        near.map(|numa| numa.os_index)
     }
 
     /// The level of the cores, or the one just below where cores would be: on a machine without

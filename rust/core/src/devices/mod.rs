@@ -172,7 +172,12 @@ impl GpuId {
 impl Gpu {
     /// Whether the two are one GPU, seen in a node and in a part of it.
     pub fn is_same(&self, other: &Self) -> bool {
-        (self.vendor, self.index) == (other.vendor, other.index)
+        self.key() == other.key()
+    }
+
+    /// What no two GPUs of a node have in common.
+    pub(crate) fn key(&self) -> (Vendor, u32) {
+        (self.vendor, self.index)
     }
 
     /// A GPU of which no more is known.

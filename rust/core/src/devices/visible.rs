@@ -88,8 +88,12 @@ impl View {
 
     /// What the user says that Level Zero counts, if anything. A mask with tiles (`0.1`) says it, too.
     pub(crate) fn hierarchy(&self) -> Option<Hierarchy> {
-        let said = self.get("ZE_FLAT_DEVICE_HIERARCHY")?.trim();
-        Hierarchy::ALL.into_iter().find(|hierarchy| hierarchy.name().eq_ignore_ascii_case(said))
+        let said = self.get("ZE_FLAT_DEVICE_HIERARCHY").map_or("", str::trim);
+        let is_said = |hierarchy: &Hierarchy| hierarchy.name().eq_ignore_ascii_case(said);
+        Hierarchy::ALL.into_iter().find(is_said).or_else(|| {
+            let has_tiles = self.get("ZE_AFFINITY_MASK").is_some_and(|mask| mask.contains('.'));
+            has_tiles.then_some(Hierarchy::Composite)
+        })
     }
 
     /// The variable, not empty, in which HIP looks for the GPUs that it shows of those that ROCr shows.
@@ -213,10 +217,7 @@ impl View {
     fn apply_mask(&self, numbered: &Numbered<'_>, seen: &mut Vec<usize>, sight: &mut Sight) {
         const NAME: &str = "ZE_AFFINITY_MASK";
         let Some(value) = self.get(NAME).filter(|value| !value.trim().is_empty()) else { return };
-        let is_composite = match self.hierarchy() {
-            Some(hierarchy) => hierarchy == Hierarchy::Composite,
-            None => value.contains('.'),
-        };
+        let is_composite = self.hierarchy() == Some(Hierarchy::Composite);
         let mut shown: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
         for entry in value.split(',').map(str::trim) {
             let (number, tile) = match entry.split_once('.') {
@@ -266,12 +267,17 @@ impl View {
         }
     }
 
+    /// Whether CUDA's list has numbers, which mean something only in an order.
+    pub(crate) fn numbers_cuda(&self) -> bool {
+        let list = self.get("CUDA_VISIBLE_DEVICES");
+        list.is_some_and(|list| list.split(',').any(|entry| entry.trim().parse::<u32>().is_ok()))
+    }
+
     /// Numbers mean PCI order here. CUDA by itself counts the fastest GPU first.
     fn note_order(&self, gpus: &[Gpu], seen: &[usize], sight: &mut Sight) {
         let Some(value) = self.get("CUDA_VISIBLE_DEVICES") else { return };
-        let has_numbers = value.split(',').any(|entry| entry.trim().parse::<u32>().is_ok());
         let differ = seen.windows(2).any(|pair| gpus[pair[0]].model != gpus[pair[1]].model);
-        if has_numbers && differ && self.get("CUDA_DEVICE_ORDER") != Some("PCI_BUS_ID") {
+        if self.numbers_cuda() && differ && self.get("CUDA_DEVICE_ORDER") != Some("PCI_BUS_ID") {
             sight.notes.push(format!(
                 "CUDA_VISIBLE_DEVICES={value:?} has numbers, which are taken in PCI order; on this \
                  node, with GPUs of several models, set CUDA_DEVICE_ORDER=PCI_BUS_ID or use UUIDs"
