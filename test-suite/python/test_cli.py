@@ -226,6 +226,8 @@ class Topo(unittest.TestCase):
     def test_text(self):
         node = mpibind.Topology.from_xml(POWER)
         self.assertEqual(support.printed("topo", "--topology", POWER), f"{node}\n")
+        tables = mpibind.devices(POWER)
+        self.assertEqual(support.printed("topo", "--topology", POWER, "--devices"), f"{tables}\n")
         self.assertEqual(support.printed("topo").split()[0], "this")
         shown = support.printed("topo", "--synthetic", SYNTHETIC, "--gpus", "2")
         self.assertEqual(shown.count("\n  GPU "), 2)
