@@ -143,7 +143,7 @@ class Variables(unittest.TestCase):
             self.check(recorded(machine), expected, environ=given)
 
     def test_bind_sets_these_and_no_others(self):
-        """`Mapping.env` is all that there is to say, for a process that came with variables, too."""
+        """`Mapping.env` is all that there is to say, whatever variables a process came with."""
         given = {
             "milan-a100-4gpu": {
                 "CUDA_VISIBLE_DEVICES": "3,0",
