@@ -282,6 +282,8 @@ def _only_one_prints(options: argparse.Namespace, *names: str) -> None:
     printing = [f"--{name} -" for name in names if getattr(options, name) == "-"]
     if options.json:
         printing.append("--json")
+    if getattr(options, "devices", False):
+        printing.append("--devices")
     if len(printing) > 1:
         raise _UsageError(f"{' and '.join(printing)} would print one after the other; name a file")
 
