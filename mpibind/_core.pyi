@@ -30,6 +30,7 @@ __all__ = [
     "memory_policy",
     "open_devices",
     "thread_cpus",
+    "variable_notes",
     "visible_gpus",
 ]
 
@@ -173,4 +174,5 @@ def findings(
     quota: float | None,
 ) -> list[tuple[str, list[int], str]]: ...
 def hwloc_version() -> str: ...
+def variable_notes(topology: Topology, variables: Sequence[tuple[str, str]]) -> list[str]: ...
 def visible_gpus(topology: Topology, variables: Sequence[tuple[str, str]]) -> list[int] | None: ...

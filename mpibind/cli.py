@@ -282,6 +282,8 @@ def _only_one_prints(options: argparse.Namespace, *names: str) -> None:
     printing = [f"--{name} -" for name in names if getattr(options, name) == "-"]
     if options.json:
         printing.append("--json")
+    if getattr(options, "devices", False):
+        printing.append("--devices")
     if len(printing) > 1:
         raise _UsageError(f"{' and '.join(printing)} would print one after the other; name a file")
 
@@ -706,17 +708,24 @@ def _topo(words: Sequence[str]) -> int:
         "Shows a node as mpibind sees it: levels, memory, GPUs and network cards.",
         "mpibind topo [options]",
         "  mpibind topo\n"
+        "  mpibind topo --devices                          which GPUs, how found?\n"
         "  mpibind topo --topology node.xml --json\n"
         "  mpibind topo --xml node.xml                     for another machine to look at\n",
     )
     _add_node(parser)
     group = parser.add_argument_group("what is shown")
+    group.add_argument(
+        "--devices",
+        action="store_true",
+        help="tables of the GPUs and network cards: what and where they are, how each was found, "
+        "and what is not counted",
+    )
     group.add_argument("--xml", metavar="FILE", help="write hwloc's XML; - prints it")
     group.add_argument("--svg", metavar="FILE", help="write a picture, likewise")
     _add_json(group)
     options = parser.parse(words)
     _only_one_prints(options, "xml", "svg")
-    from mpibind.topology import Topology
+    from mpibind.topology import Topology, devices
 
     node = _node(options) or Topology()
     if options.xml is not None:
@@ -725,6 +734,8 @@ def _topo(words: Sequence[str]) -> int:
         _deliver(node.to_svg(), options.svg)
     if options.json:
         _print_for_programs(node.to_json())
+    elif options.devices:
+        _show(str(devices(node)).splitlines())
     elif options.xml is None and options.svg is None:
         _show(str(node).splitlines())
     return 0

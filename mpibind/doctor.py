@@ -165,8 +165,10 @@ def _facts(seen: Situation) -> Iterator[tuple[str, str]]:
     if isinstance(seen.node, MpibindError):
         return
     for gpu in seen.node.gpus:
-        known = " ".join(part for part in (gpu.vendor, gpu.model) if part)
+        known = text.model(gpu)
         yield "GPU", f"{gpu.index}: {known}, {gpu.pci or 'no PCI address'}, found by {gpu.found}"
+    for device in seen.node.gpus.uncounted:
+        yield "no GPU", f"{text.model(device)}, {device.pci}: {device.reason}"
     for nic in seen.node.nics:
         yield "NIC", f"{nic.name}, {nic.pci or 'no PCI address'}"
     if not seen.node.gpus:
@@ -333,6 +335,13 @@ def _gpu_variables(seen: Situation) -> Iterator[Finding]:
         )
     variables = [(name, os.environ[name]) for name in _core.VIEW_VARIABLES if name in os.environ]
     shown = _core.visible_gpus(seen.node._core, variables)
+    if shown != []:
+        # Where none is left there is more to say, below.
+        for note in _core.variable_notes(seen.node._core, variables):
+            advice = (
+                "name each GPU of the job once, by its index or UUID (`mpibind topo --devices`)"
+            )
+            yield Finding("warning", "gpu-variable-odd", note, advice)
     if shown is None:
         return
     gpus = seen.node.gpus
@@ -368,6 +377,22 @@ _SHOWING = {
     "unknown": ("VISIBLE_DEVICES",),
 }
 """The variables in which the runtimes of each vendor look for the GPUs that they show."""
+
+
+def _devices(seen: Situation) -> Iterator[Finding]:
+    """What the kernel and the drivers say of GPUs, where it does not fit together."""
+    if isinstance(seen.node, MpibindError):
+        return
+    notes = seen.node.gpus.notes
+    if notes:
+        more = f"; and {len(notes) - 3} more (`mpibind topo --devices` shows all)"
+        yield Finding(
+            "note",
+            "gpu-odd",
+            "; ".join(notes[:3]) + (more if len(notes) > 3 else ""),
+            "GPUs are mapped by what is known of them; look whether the driver runs (nvidia-smi, "
+            "rocm-smi, xpu-smi)",
+        )
 
 
 def _pci(seen: Situation) -> Iterator[Finding]:
@@ -542,6 +567,7 @@ _CHECKS: tuple[Callable[[Situation], Iterator[Finding]], ...] = (
     _cgroup,
     _mask,
     _gpu_variables,
+    _devices,
     _pci,
     _openmp,
     _mpi_binding,

@@ -157,7 +157,7 @@ def _named(variables: Iterable[tuple[str, str]]) -> tuple[str, ...]:
         for name, value in variables
         if name not in ("CUDA_DEVICE_ORDER", "ZE_FLAT_DEVICE_HIERARCHY")
     )
-    return tuple(name for value in lists for name in value.split(","))
+    return tuple(name.strip() for value in lists for name in value.split(",") if name.strip())
 
 
 def lines(ranks: Iterable[Rank], findings: Iterable[Finding]) -> list[str]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from mpibind import _core
     from mpibind.binding import Binding
-    from mpibind.topology import Devices, Gpus, Topology
+    from mpibind.topology import Devices, Gpu, Gpus, Topology, Uncounted
 
 
 def task(core: _core.Mapping, number: int, gpus: Iterable[str]) -> str:
@@ -121,6 +121,12 @@ def topology(node: Topology) -> str:
     return "\n".join(lines)
 
 
+def model(device: Gpu | Uncounted) -> str:
+    """What a device is, the vendor in front."""
+    known = device.model or device.vendor
+    return known if known.startswith(device.vendor) else f"{device.vendor} {known}"
+
+
 def gpus(found: Gpus) -> str:
     """GPUs as a table, what is not counted as one, and what was odd."""
     head = ("GPU", "vendor", "model", "PCI", "UUID", "NUMA", "CPUs nearby", "found by")
@@ -139,9 +145,7 @@ def gpus(found: Gpus) -> str:
     ]
     lines = table(head, rows, left=head) if rows else ["no GPUs"]
     for device in found.uncounted:
-        known = device.model or device.vendor
-        what = known if known.startswith(device.vendor) else f"{device.vendor} {known}"
-        lines.append(f"not counted: {device.pci} ({what}): {device.reason}")
+        lines.append(f"not counted: {device.pci} ({model(device)}): {device.reason}")
     lines += [f"note: {note}" for note in found.notes]
     return "\n".join(lines)
 

@@ -111,6 +111,9 @@ class Devices(NamedTuple):
 def devices(topology: Topology | str | os.PathLike[str] | None = None) -> Devices:
     """Return the GPUs and network cards of a node, and what looks like a GPU but is not counted.
 
+    GPUs are found without the libraries of their vendors: by PCI vendor and class, and by what the
+    kernel and the drivers say in files. What a container or a cgroup hides is not counted.
+
     Parameters
     ----------
     topology : Topology or path-like, optional
@@ -119,7 +122,7 @@ def devices(topology: Topology | str | os.PathLike[str] | None = None) -> Device
     Returns
     -------
     Devices
-        Print it to see tables.
+        ``gpus``, with ``gpus.uncounted`` and ``gpus.notes``, and ``nics``. Print it to see tables.
 
     Raises
     ------
@@ -131,6 +134,14 @@ def devices(topology: Topology | str | os.PathLike[str] | None = None) -> Device
     >>> import mpibind
     >>> print(mpibind.devices("test-suite/topologies/decoys-0gpu.xml").gpus.uncounted[0].reason)
     integrated graphics, a part of the CPU
+    >>> gpu = mpibind.devices("test-suite/topologies/cloud-vm-1numa-4gpu.xml").gpus[0]
+    >>> gpu.index, gpu.vendor, gpu.pci, gpu.found
+    (0, 'NVIDIA', '0000:00:1b.0', 'PCI class 0302')
+
+    Notes
+    -----
+    docs/gpus.md has the rules. They follow the PCI Code and ID Assignment Specification, NVIDIA's
+    driver README ("The /proc Interface") and the Linux driver amdkfd.
     """
     node = load(topology)
     return Devices(node.gpus, node.nics)
@@ -376,7 +387,11 @@ class Topology:
 
     @property
     def gpus(self) -> Gpus:
-        """The GPUs in device order; printed, a table."""
+        """The GPUs in device order; printed, a table.
+
+        The order is that of `Mapping.gpu_matrix`; `Gpu.index` is the number that the vendor's tools
+        give. ``uncounted`` has what looks like a GPU and is none, ``notes`` what was odd.
+        """
         return Gpus._of(self._core)
 
     @property

@@ -226,6 +226,8 @@ class Topo(unittest.TestCase):
     def test_text(self):
         node = mpibind.Topology.from_xml(POWER)
         self.assertEqual(support.printed("topo", "--topology", POWER), f"{node}\n")
+        tables = mpibind.devices(POWER)
+        self.assertEqual(support.printed("topo", "--topology", POWER, "--devices"), f"{tables}\n")
         self.assertEqual(support.printed("topo").split()[0], "this")
         shown = support.printed("topo", "--synthetic", SYNTHETIC, "--gpus", "2")
         self.assertEqual(shown.count("\n  GPU "), 2)
@@ -397,6 +399,7 @@ class Errors(unittest.TestCase):
         self.check(2, ["--svg - and --json", *words], "map", "-n", 1, "--svg", "-", "--json")
         self.check(2, ["--xml - and --json", *words], "topo", "--xml", "-", "--json")
         self.check(2, ["--xml - and --svg -", *words], "topo", "--xml", "-", "--svg", "-")
+        self.check(2, ["--json and --devices", *words], "topo", "--devices", "--json")
 
     def test_nodes(self):
         self.check(1, ["/nosuch.xml", "No such file"], "map", "-n", 1, "--topology", "/nosuch.xml")

@@ -88,7 +88,7 @@ class Nvidia(TreeCase):
         for address, line in [("0000:1b:00.0", ""), ("0000:43:00.0", "GPU UUID: GPU-????????\n")]:
             file = root / INFORMATION.format(address)
             kept = [text for text in file.read_text().splitlines() if "UUID" not in text]
-            file.write_text(line + "\n".join(kept))
+            file.write_text(line + "\n".join(kept) + "\n")
         node = self.seen(root)
         self.assertEqual([gpu.uuid is None for gpu in node.gpus], [True] * 2 + [False] * 6)
         self.assertEqual(len(node.gpus.notes), 2)
@@ -168,7 +168,7 @@ class Amd(TreeCase):
         for gpu, unique_id in enumerate(["0", "77", "77", "0x4d4e", "abcdef", "zebra", ""]):
             file = self.properties(root, gpu)
             lines = [line for line in file.read_text().splitlines() if "unique" not in line]
-            file.write_text("\n".join([*lines, f"unique_id {unique_id}"]))
+            file.write_text("\n".join([*lines, f"unique_id {unique_id}\n"]))
         uuids = {gpu.index: gpu.uuid for gpu in self.seen(root).gpus}
         self.assertEqual([uuids[gpu] for gpu in range(3)], [None] * 3)
         self.assertEqual(uuids[3], "GPU-0000000000004d4e")
@@ -190,7 +190,7 @@ class Amd(TreeCase):
         self.properties(root, 2).write_text("simd_count 4\nlocatio")
         node = self.seen(root)
         self.assertEqual(len(node.gpus), 8)
-        self.assertIn("nodes/6/properties does not say where the GPU is", node.gpus.notes[0])
+        self.assertIn("nodes/6/properties does not say where the GPU is", node.gpus.notes[1])
 
     def test_container_without_some_render_nodes(self):
         root = self.tree(self.NAME)
@@ -215,7 +215,16 @@ class Amd(TreeCase):
         self.properties(root, 2).write_text("location_id 256\ndomain 9\n")
         node = self.seen(root)
         self.assertIn("KFD lists a GPU at 0009:01:00.0, where none is seen", node.gpus.notes)
-        self.assertIn("does not offer it for computing", node.gpus.uncounted[0].reason)
+        # It may be any of them, so none is left out.
+        self.assertEqual((len(node.gpus), node.gpus.uncounted), (8, ()))
+
+    def test_a_gpu_that_the_kernel_does_not_compute_on(self):
+        root = self.tree(self.NAME)
+        shutil.rmtree(self.properties(root, 2).parent)
+        node = self.seen(root)
+        (device,) = node.gpus.uncounted
+        self.assertEqual(device.reason, "the driver does not offer it for computing (no KFD node)")
+        self.assertEqual((len(node.gpus), node.gpus.notes), (7, ()))
 
 
 class Intel(TreeCase):

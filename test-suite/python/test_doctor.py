@@ -7,12 +7,16 @@ import os
 import re
 import shlex
 import shutil
+import sys
 import tempfile
 import textwrap
 import unittest
 from pathlib import Path
 
 import support
+
+sys.path.insert(0, str(support.ROOT / "test-suite" / "topologies"))
+import trees
 
 import mpibind
 from mpibind import _core
@@ -260,6 +264,39 @@ class Gpus(unittest.TestCase):
             self.assertEqual(found["gpu-variable-shows-none"]["level"], "problem")
         found = self.found_on("dgx-h100-8gpu.xml", CUDA_VISIBLE_DEVICES="")
         self.assertIn("shows GPUs none", found["gpu-variable-set"]["text"])
+
+    def test_entries_that_are_odd(self):
+        for value, word in (
+            ("0,0,1", "names a GPU again"),
+            ("1,zebra", "is none of the GPUs 0 to 7"),
+        ):
+            found = self.found_on("dgx-h100-8gpu.xml", CUDA_VISIBLE_DEVICES=value)
+            self.assertEqual(found.keys(), {"gpu-variable-set", "gpu-variable-odd"})
+            self.assertEqual(found["gpu-variable-odd"]["level"], "warning")
+            self.assertIn(f'CUDA_VISIBLE_DEVICES="{value}"', found["gpu-variable-odd"]["text"])
+            self.assertIn(word, found["gpu-variable-odd"]["text"])
+
+    def test_files_that_are_odd(self):
+        with tempfile.TemporaryDirectory() as folder:
+            trees.write_machine("dgx-h100-8gpu", Path(folder))
+            entries = Path(folder) / "proc/driver/nvidia/gpus"
+            found = findings(HWLOC_FSROOT=folder)
+            self.assertEqual(found.keys(), {"other-machine"})
+            (entries / "0000:1b:00.0/information").write_text("Model: NVID")
+            found = findings(HWLOC_FSROOT=folder)
+            self.assertEqual(found.keys(), {"other-machine", "gpu-odd"})
+            self.assertEqual(found["gpu-odd"]["level"], "note")
+            text = found["gpu-odd"]["text"]
+            self.assertIn("0000:1b:00.0/information ends in the middle of a line", text)
+            self.assertNotIn("more", text)
+            (entries / "0000:43:00.0/information").write_text("")
+            text = findings(HWLOC_FSROOT=folder)["gpu-odd"]["text"]
+            self.assertIn("; and 2 more (`mpibind topo --devices` shows all)", text)
+
+    def test_what_is_not_counted(self):
+        _, text = doctor(MPIBIND_TOPOFILE=str(MACHINES / "decoys-0gpu.xml"))
+        self.assertIn("\nno GPU    ASPEED, 0000:04:00.0: the display chip of", text)
+        self.assertIn("\nGPU       none found\n", text)
 
     def test_order(self):
         found = self.found_on("dgx-h100-8gpu.xml", CUDA_DEVICE_ORDER="FASTEST_FIRST")

@@ -5,6 +5,9 @@ import unittest
 
 import support
 
+from mpibind import reporting
+from mpibind.launcher import Place
+
 
 class Report(unittest.TestCase):
     def test_one_process(self):
@@ -85,6 +88,21 @@ class Report(unittest.TestCase):
         for value, expected in {"4": 4, "4,2": 4, " 3 ": 3, "x": None, "": None}.items():
             found = self.dictionary(OMP_NUM_THREADS=value, CPUS="0")
             self.assertEqual(found["ranks"][0]["nthreads"], expected, value)
+
+    def test_gpus_of_a_node_that_is_not_known(self):
+        """What variables name is all there is to say; how things are numbered is no name."""
+        variables = {
+            "CUDA_VISIBLE_DEVICES": "2, GPU-ab",
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            "ZE_AFFINITY_MASK": "",
+            "ZE_FLAT_DEVICE_HIERARCHY": "COMPOSITE",
+        }
+        for environ, gpus in ((variables, ("2", "GPU-ab")), ({}, ())):
+            process = reporting.described(Place(0, 1, 0, 1), ((1, (0,)),), environ)
+            ranks, findings = reporting.examine([process], OSError("no /sys"))
+            self.assertEqual(ranks[0].gpus, gpus)
+            self.assertEqual([found.kind for found in findings], ["no-topology"])
+            self.assertIn(f"gpus {list(gpus)} cpus [0]", str(ranks[0]))
 
     def test_wrong_topologies(self):
         import mpibind

@@ -94,6 +94,9 @@ fn kept(view: &View, gpus: &[Gpu]) -> Vec<(String, String)> {
     if has(Vendor::Nvidia) && view.numbers_cuda() {
         variables.entry("CUDA_DEVICE_ORDER".into()).or_insert_with(|| "PCI_BUS_ID".into());
     }
+    if has(Vendor::Intel) && view.get("ZE_AFFINITY_MASK").is_some() {
+        variables.insert("ZE_ENABLE_PCI_ID_DEVICE_ORDER".into(), "1".into());
+    }
     if has(Vendor::Amd) && view.says_amd_twice(gpus) {
         let sight = view.sight(gpus);
         let count = sight.shown.iter().filter(|place| gpus[**place].vendor == Vendor::Amd).count();

@@ -38,3 +38,9 @@ pub(crate) fn visible_gpus(
     let (all, shown) = (shown(Vec::new()), shown(variables));
     (shown != all).then_some(shown)
 }
+
+/// What is odd about the variables for GPUs: entries that name none, or one again.
+#[pyfunction]
+pub(crate) fn variable_notes(topology: &Topology, variables: Vec<(String, String)>) -> Vec<String> {
+    View::new(variables, None).sight(topology.core().gpus()).notes
+}

@@ -90,7 +90,7 @@ impl Kfd {
             _ => {}
         }
         let text = match properties {
-            Content::Text(text) => text.as_str(),
+            Content::Text(text) => files.whole_lines(text, path),
             _ => "",
         };
         let value = |key: &str| {
@@ -143,9 +143,11 @@ impl Kfd {
         let mut nodes: HashMap<PciAddress, Ranked<'_>> = HashMap::new();
         let closed = files.obstacle("dev/kfd");
         let mut rank = 0;
+        let mut is_sound = !self.broken;
         for node in &self.nodes {
             let Some(owner) = Self::owner(node, &addresses) else {
                 files.note(format!("KFD lists a GPU at {}, where none is seen", node.address));
+                is_sound = false; // It may be any of them.
                 continue;
             };
             let render_node = node.render_minor.map(|minor| format!("dev/dri/renderD{minor}"));
@@ -178,7 +180,7 @@ impl Kfd {
                         }
                     }
                 }
-                (None, Some(_), None) if !self.broken => {
+                (None, Some(_), None) if is_sound => {
                     let reason = if self.locked { "a cgroup hides it" } else { "no KFD node" };
                     let reason = format!("the driver does not offer it for computing ({reason})");
                     uncounted.push(Uncounted::gpu(&gpu, reason));
@@ -195,10 +197,12 @@ fn with_node(gpu: &Gpu, node: &Node, rank: Option<u32>, files: &Files) -> Gpu {
     gpu.ordinal = rank;
     gpu.uuid = gpu.uuid.or_else(|| uuid(node.unique_id));
     gpu.device_file = node.render_minor.map(|minor| format!("dev/dri/renderD{minor}"));
-    if gpu.model.is_none() {
+    // A list of PCI ids has the chip's name; the driver knows what the GPU is sold as.
+    if gpu.os_name.is_none() || gpu.model.is_none() {
         let name = gpu.pci.map(|address| format!("{}/product_name", Files::function(address)));
         let name = name.and_then(|path| files.text(&path));
-        gpu.model = name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        let name = name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        gpu.model = name.or(gpu.model.take());
     }
     gpu.found += " + KFD";
     gpu
@@ -240,13 +244,16 @@ mod tests {
     #[test]
     fn half_written_and_hidden_nodes() {
         let (found, notes) = kfd(&[(text("7"), text("simd_count 4\nlocat"))]);
-        assert!(found.nodes.is_empty() && found.broken && notes.len() == 1, "{notes:?}");
-        let (found, notes) = kfd(&[(text("x"), text("location_id zebra"))]);
+        assert!(found.nodes.is_empty() && found.broken && notes.len() == 2, "{notes:?}");
+        // A number that is cut off would name another GPU.
+        let (found, notes) = kfd(&[(text("7"), text("simd_count 4\nlocation_id 494"))]);
+        assert!(found.nodes.is_empty() && found.broken && notes.len() == 2, "{notes:?}");
+        let (found, notes) = kfd(&[(text("x"), text("location_id zebra\n"))]);
         assert!(found.nodes.is_empty() && found.broken && notes.len() == 1, "{notes:?}");
         let (found, notes) = kfd(&[(Content::Forbidden, Content::Forbidden)]);
         assert!(found.nodes.is_empty() && found.locked && notes.is_empty(), "{notes:?}");
         // Numbers beyond all bounds are taken apart without harm.
-        let (found, _) = kfd(&[(text("7"), text("location_id 18446744073709551615"))]);
+        let (found, _) = kfd(&[(text("7"), text("location_id 18446744073709551615\n"))]);
         assert_eq!(found.nodes[0].address.to_string(), "0000:ff:1f.7");
     }
 
@@ -254,7 +261,7 @@ mod tests {
     fn partitions_in_both_spellings_of_the_kernel() {
         let address = |function| PciAddress { domain: 0, bus: 2, device: 0, function };
         let node = |location: u64| {
-            let (found, _) = kfd(&[(text("7"), text(&format!("location_id {location}")))]);
+            let (found, _) = kfd(&[(text("7"), text(&format!("location_id {location}\n")))]);
             Kfd::owner(&found.nodes[0], &[address(0)])
         };
         assert_eq!(node(0x200), Some(address(0)));

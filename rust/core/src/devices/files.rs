@@ -113,6 +113,16 @@ impl Files {
         }
     }
 
+    /// The part of a file's text that was written to the end: drivers end each line. What a line that
+    /// was cut off says would be wrong, rather than less.
+    pub(crate) fn whole_lines<'a>(&self, text: &'a str, path: &str) -> &'a str {
+        let end = text.rfind('\n').map_or(0, |place| place + 1);
+        if end < text.len() {
+            self.note(format!("/{path} ends in the middle of a line; it may be half-written"));
+        }
+        &text[..end]
+    }
+
     /// The names in a folder, sorted; none if there is no such folder.
     pub(crate) fn names(&self, path: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.root.join(path)) else { return Vec::new() };
@@ -189,6 +199,17 @@ mod tests {
         assert_eq!(number(""), None);
         assert_eq!(number("-1"), None);
         assert_eq!(number("zebra"), None);
+    }
+
+    #[test]
+    fn a_line_that_is_cut_off_says_nothing() {
+        let files = Files::new(Path::new("/"), &[]);
+        assert_eq!(files.whole_lines("a 1\nb 2\n", "x"), "a 1\nb 2\n");
+        assert_eq!(files.whole_lines("", "x"), "");
+        assert!(files.notes.borrow().is_empty());
+        assert_eq!(files.whole_lines("a 1\nb 2", "x"), "a 1\n");
+        assert_eq!(files.whole_lines("b 2", "x"), "");
+        assert_eq!(files.into_notes(), ["/x ends in the middle of a line; it may be half-written"]);
     }
 
     #[test]

@@ -29,6 +29,11 @@ pub(super) fn complete(gpus: Vec<Gpu>, uncounted: &mut Vec<Uncounted>, files: &F
                 .into(),
         );
     }
+    let seen: Vec<String> =
+        gpus.iter().filter_map(|gpu| gpu.pci).map(|address| address.to_string()).collect();
+    for unseen in known.iter().filter(|address| !seen.contains(address)) {
+        files.note(format!("the driver lists a GPU at {unseen}, where none is seen"));
+    }
     let mut kept = Vec::new();
     for mut gpu in gpus {
         let Some(address) = gpu.pci else {
@@ -60,12 +65,16 @@ pub(super) fn complete(gpus: Vec<Gpu>, uncounted: &mut Vec<Uncounted>, files: &F
 }
 
 fn read_information(gpu: &mut Gpu, text: &str, path: &str, files: &Files) {
+    let text = files.whole_lines(text, path);
     let value = |key: &str| {
         let mut lines = text.lines().filter_map(|line| line.split_once(':'));
         let value = lines.find(|(name, _)| name.trim() == key)?.1.trim();
         (!value.is_empty()).then(|| value.to_owned())
     };
-    gpu.model = gpu.model.take().or_else(|| value("Model"));
+    // A list of PCI ids has the chip's name; the driver knows what the GPU is sold as.
+    if gpu.os_name.is_none() || gpu.model.is_none() {
+        gpu.model = value("Model").or(gpu.model.take());
+    }
     if gpu.uuid.is_none() {
         gpu.uuid = value("GPU UUID").filter(|uuid| is_uuid(uuid));
         if gpu.uuid.is_none() {
@@ -82,7 +91,8 @@ fn read_information(gpu: &mut Gpu, text: &str, path: &str, files: &Files) {
 
 fn is_uuid(text: &str) -> bool {
     text.strip_prefix("GPU-").is_some_and(|rest| {
-        rest.len() >= 8 && rest.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+        let groups = rest.split('-').map(str::len);
+        groups.eq([8, 4, 4, 4, 12]) && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
     })
 }
 
@@ -113,11 +123,27 @@ mod tests {
     }
 
     #[test]
+    fn the_driver_knows_the_model_better_than_a_list_of_pci_ids() {
+        let files = Files::new(Path::new("/"), &[]);
+        let model = |os_name: Option<&str>, text: &str| {
+            let mut gpu = Gpu::new(0, Vendor::Nvidia, 0);
+            (gpu.os_name, gpu.model) = (os_name.map(str::to_owned), Some("GH100".into()));
+            read_information(&mut gpu, text, "information", &files);
+            gpu.model.unwrap()
+        };
+        assert_eq!(model(None, "Model: NVIDIA H100\n"), "NVIDIA H100");
+        assert_eq!(model(None, ""), "GH100");
+        assert_eq!(model(Some("nvml0"), "Model: NVIDIA H100\n"), "GH100");
+    }
+
+    #[test]
     fn half_written_and_nonsense_files_tell_less() {
         for (text, count) in [
             ("", 2),
-            ("Model", 2),
-            ("GPU UUID: GPU-????????-????-????-????-????????????\nDevice Minor: 1", 1),
+            ("Model", 3),
+            ("GPU UUID: GPU-????????-????-????-????-????????????\nDevice Minor: 1\n", 1),
+            ("Device Minor: 1\nGPU UUID: GPU-3f5c0e1a-1111-2222-3333-44445555", 2),
+            ("Device Minor: 1\nGPU UUID: GPU-3f5c0e1a-1111-2222-3333-44445555\n", 1),
             ("GPU UUID: none\nDevice Minor: -1\n", 2),
             ("GPU UUID: \u{fffd}\u{fffd}\0\nDevice Minor: 99999999999999\n", 2),
         ] {
