@@ -170,7 +170,8 @@ def _facts(seen: Situation) -> Iterator[tuple[str, str]]:
     for device in seen.node.gpus.uncounted:
         yield "no GPU", f"{text.model(device)}, {device.pci}: {device.reason}"
     for nic in seen.node.nics:
-        yield "NIC", f"{nic.name}, {nic.pci or 'no PCI address'}"
+        state = ", no port is active" if nic.down else ""
+        yield "NIC", f"{nic.name}, {nic.pci or 'no PCI address'}{state}"
     if not seen.node.gpus:
         yield "GPU", "none found"
 
@@ -396,7 +397,7 @@ def _devices(seen: Situation) -> Iterator[Finding]:
 
 
 def _pci(seen: Situation) -> Iterator[Finding]:
-    """A libhwloc that looks at no PCI devices although the kernel has some."""
+    """A libhwloc that looks at no PCI devices although the kernel has some: discovery asks it."""
     root = Path(os.environ.get("HWLOC_FSROOT") or "/")
     devices = root / "sys/bus/pci/devices"
     if isinstance(seen.machine, MpibindError) or not devices.is_dir():
@@ -409,14 +410,15 @@ def _pci(seen: Situation) -> Iterator[Finding]:
     component = os.environ.get("HWLOC_COMPONENTS")
     why = f"HWLOC_COMPONENTS={component!r} may say so" if component else "it was built so"
     yield Finding(
-        "problem",
+        "note",
         "hwloc-without-pci",
-        f"hwloc sees none of the {len(real)} PCI devices that the kernel has ({why}): GPUs and "
-        "network cards stay unknown",
-        "unset HWLOC_COMPONENTS"
+        f"hwloc sees none of the {len(real)} PCI devices that the kernel has ({why}): mpibind "
+        "reads GPUs and network cards from /sys itself, and hwloc's XML of the node "
+        "(`mpibind topo --xml`) lacks them",
+        "nothing, or unset HWLOC_COMPONENTS"
         if component
-        else "install a libhwloc that has PCI (Debian: libhwloc15 with libhwloc-plugins; from "
-        "source: without --disable-io)",
+        else "nothing, or install a libhwloc that has PCI (Debian: libhwloc15 with "
+        "libhwloc-plugins; from source: without --disable-io)",
     )
 
 

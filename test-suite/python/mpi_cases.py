@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
+import tempfile
 import unittest
+from pathlib import Path
 
 import support
 from mpi_support import HOST, SCRIPTS, Mpi, output
+
+sys.path.insert(0, str(support.ROOT / "test-suite" / "topologies"))
+import trees
 
 TOPOFILE = {"MPIBIND_TOPOFILE": str(support.WORKED_EXAMPLE)}
 
@@ -112,6 +119,22 @@ class Bind(Checks):
         found = self.own_gpus("CUDA_VISIBLE_DEVICES", *values, env=TOPOFILE)
         self.assertEqual([gpus for gpus, *_ in found], [["0", "1"]] * 3 + [["1"]])
         self.assertEqual([shown for _, _, shown, _ in found], values)
+
+    def test_ranks_that_may_open_different_gpus(self):
+        """Each rank is in a device cgroup of its own, where its GPU is number 0."""
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        roots = []
+        for rank in range(4):
+            root = Path(folder, str(rank))
+            trees.write_machine("milan-a100-4gpu", root)
+            for minor in {0, 1, 2, 3} - {rank}:
+                (root / f"dev/nvidia{minor}").unlink()
+            roots.append(str(root))
+        found = self.own_gpus("HWLOC_FSROOT", *roots, env={"CUDA_VISIBLE_DEVICES": "0"})
+        # Minor numbers run against PCI addresses: rank 0 has the GPU at c1:00.0.
+        self.assertEqual([gpus for gpus, *_ in found], [["3"], ["2"], ["1"], ["0"]])
+        self.assertEqual([cpu for _, cpu, *_ in found], [0, 16, 32, 48])
 
     def test_messages(self):
         """One split, a message to each rank of the node, one reduction; more only if it must be."""

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import support
 
@@ -20,6 +21,8 @@ import generate
 import trees
 
 INFORMATION = "proc/driver/nvidia/gpus/{}/information"
+BLIND = "-linux:0x8,-pci"
+"""Components of hwloc without those that look at PCI (0x8 is the phase of that)."""
 NODES = "sys/class/kfd/kfd/topology/nodes"
 
 
@@ -37,11 +40,14 @@ class TreeCase(unittest.TestCase):
         trees.write_machine(name, root)
         return root
 
-    def seen(self, root: Path) -> mpibind.Topology:
-        """Return what is discovered below a root."""
-        os.environ["HWLOC_FSROOT"] = str(root)
-        self.addCleanup(os.environ.pop, "HWLOC_FSROOT", None)
-        return mpibind.Topology()
+    def seen(self, root: Path, components: str = "") -> mpibind.Topology:
+        """Return what is discovered below a root, with these components of hwloc."""
+        with mock.patch.dict(os.environ, HWLOC_FSROOT=str(root), HWLOC_COMPONENTS=components):
+            return mpibind.Topology()
+
+    def seen_blindly(self, root: Path) -> mpibind.Topology:
+        """Return the same where hwloc sees no PCI devices."""
+        return self.seen(root, BLIND)
 
 
 class Trees(TreeCase):
@@ -71,6 +77,82 @@ class Trees(TreeCase):
                 identity = [(gpu.model, gpu.uuid) for gpu in tree.gpus]
                 expected = [(gpu.model, gpu.uuid) for gpu in recorded(name).gpus]
                 self.assertEqual(identity, expected)
+
+
+class WithoutPci(TreeCase):
+    """A libhwloc that sees no PCI devices: what the kernel lists is read without it."""
+
+    def test_every_machine(self):
+        for function in generate.MACHINES:
+            name = function.__name__.replace("_", "-")
+            with self.subTest(name):
+                root = self.tree(name)
+                node, blind = self.seen(root), self.seen_blindly(root)
+                self.assertEqual(blind.gpus, node.gpus)
+                self.assertEqual(blind.gpus.notes, node.gpus.notes)
+                self.assertEqual(blind.gpus.uncounted, node.gpus.uncounted)
+                self.assertEqual(blind.nics, node.nics)
+                for ntasks in (1, 2, 3, 4, 8, 16):
+                    self.assertEqual(str(blind.map(ntasks)), str(node.map(ntasks)))
+                    self.assertEqual(blind.map(ntasks).nics, node.map(ntasks).nics)
+
+    def test_hwloc_is_blind(self):
+        """Else the others would test nothing."""
+        root = self.tree("dgx-h100-8gpu")
+        names = {"HWLOC_FSROOT": str(root)}
+        with mock.patch.dict(os.environ, names):
+            self.assertGreater(mpibind._core.count_pci_devices(), 0)
+        with mock.patch.dict(os.environ, names, HWLOC_COMPONENTS=BLIND):
+            self.assertEqual(mpibind._core.count_pci_devices(), 0)
+
+    def test_place_of_the_bridge_above(self):
+        root = self.tree("milan-a100-4gpu")
+        address = "0000:82:00.0"
+        here = root / trees.folder_of(address)
+        bridge = here.parent / "0000:80:01.1"
+        bridge.mkdir()
+        for name in ("local_cpulist", "numa_node"):
+            (here / name).rename(bridge / name)
+        (bridge / "vendor").write_text("0x1022\n")
+        (bridge / "class").write_text("0x060400\n")
+        here.rename(bridge / address)
+        link = root / "sys/bus/pci/devices" / address
+        link.unlink()
+        link.symlink_to(f"../../../devices/{bridge.parent.name}/{bridge.name}/{address}")
+        gpu = next(gpu for gpu in self.seen_blindly(root).gpus if gpu.pci == address)
+        self.assertEqual((gpu.numas, gpu.cpus), ((1,), "16-31,80-95"))
+
+    def test_entries_that_cannot_be_read(self):
+        root = self.tree("dgx-h100-8gpu")
+        devices = root / "sys/bus/pci/devices"
+        (devices / "nonsense").mkdir()
+        (devices / "0000:ff:00.0").mkdir()
+        for number, text in enumerate(["", "zebra", "0x1030200", "-1"]):
+            folder = devices / f"0000:fe:00.{number}"
+            folder.mkdir()
+            for name in ("class", "vendor", "device"):
+                (folder / name).write_text(text)
+        (devices / "0000:fd:00.0").symlink_to("/nosuch")
+        (root / trees.folder_of("0000:1b:00.0") / "class").unlink()
+        node = self.seen_blindly(root)
+        self.assertEqual(node.gpus[0].pci, "0000:43:00.0")
+        self.assertEqual((len(node.gpus), len(node.nics)), (7, 8))
+
+    def test_nothing_to_read(self):
+        root = self.tree("dgx-h100-8gpu")
+        shutil.rmtree(root / "sys/bus")
+        node = self.seen_blindly(root)
+        self.assertEqual(len(node.gpus), 0)
+        # hwloc still has the names of these, from /sys/class.
+        self.assertEqual({nic.pci for nic in node.nics}, {None})
+        self.assertEqual(len(node.nics), 8)
+
+    def test_ports(self):
+        root = self.tree("dgx-h100-8gpu")
+        (state,) = root.glob("sys/devices/*/*/infiniband/mlx5_3/ports/1/state")
+        state.write_text("1: DOWN\n")
+        self.assertEqual(self.seen_blindly(root).nics, self.seen(root).nics)
+        self.assertEqual([nic.name for nic in self.seen_blindly(root).nics if nic.down], ["mlx5_3"])
 
 
 class Nvidia(TreeCase):
@@ -314,9 +396,8 @@ class Table(TreeCase):
     def test_devices(self):
         root = self.tree("milan-a100-4gpu")
         (root / "dev/nvidia1").unlink()
-        self.seen(root)
         self.assertEqual(
-            str(mpibind.devices()).splitlines(),
+            str(mpibind.devices(self.seen(root))).splitlines(),
             [
                 "GPU  vendor  model                  PCI           "
                 "UUID                                      NUMA  CPUs nearby    found by",

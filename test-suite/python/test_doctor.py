@@ -146,7 +146,10 @@ class Machine(Doctor):
             self.assertEqual(found.keys(), {"hwloc-without-pci", "other-machine"})
             found = found["hwloc-without-pci"]
             self.assertIn("none of the 1 PCI devices", found["text"])
-            self.assertEqual(found["advice"], "unset HWLOC_COMPONENTS")
+            self.assertEqual(found["level"], "note")
+            self.assertEqual(found["advice"], "nothing, or unset HWLOC_COMPONENTS")
+            # mpibind sees it all the same.
+            self.assertIn("NVIDIA", doctor(**env, HWLOC_COMPONENTS="-linux:0x8,-pci")[1])
             # A library that was built so says nothing.
             built = "from mpibind import _core; _core.count_pci_devices = lambda: 0"
             found = findings(built, **env)["hwloc-without-pci"]

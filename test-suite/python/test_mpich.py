@@ -1,17 +1,10 @@
 """mpibind.mpi under real MPI: MPICH from PyPI, on one node and on several pretended ones."""
 
-import shutil
-import sys
-import tempfile
 import unittest
-from pathlib import Path
 
 import mpi_cases
 import support
 from mpi_support import HOST, MPICH
-
-sys.path.insert(0, str(support.ROOT / "test-suite" / "topologies"))
-import trees
 
 # Ways to pretend several nodes: MPICH splits the ranks itself, or its launcher starts two groups.
 CLIQUES = {"MPIR_CVAR_NUM_CLIQUES": "2"}
@@ -34,25 +27,6 @@ class Bind(mpi_cases.Bind):
     def test_lines_of_two_nodes(self):
         lines = self.mpi.run(8, "hello.py", env=CLIQUES).splitlines()
         self.check_lines(lines, [(HOST, rank // 2, 4) for rank in range(8)])
-
-    def test_ranks_that_may_open_different_gpus(self):
-        """Each rank is in a device cgroup of its own, where its GPU is number 0.
-
-        It takes a libhwloc that sees PCI devices, which that of Open MPI from PyPI does not.
-        """
-        folder = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, folder)
-        roots = []
-        for rank in range(4):
-            root = Path(folder, str(rank))
-            trees.write_machine("milan-a100-4gpu", root)
-            for minor in {0, 1, 2, 3} - {rank}:
-                (root / f"dev/nvidia{minor}").unlink()
-            roots.append(str(root))
-        found = self.own_gpus("HWLOC_FSROOT", *roots, env={"CUDA_VISIBLE_DEVICES": "0"})
-        # Minor numbers run against PCI addresses: rank 0 has the GPU at c1:00.0.
-        self.assertEqual([gpus for gpus, *_ in found], [["3"], ["2"], ["1"], ["0"]])
-        self.assertEqual([cpu for _, cpu, *_ in found], [0, 16, 32, 48])
 
 
 class Nodes(mpi_cases.Checks):

@@ -15,7 +15,7 @@ use hwloc2::topology::export::xml::XMLExportFlags;
 
 use crate::devices::{
     Files, Found, Gpu, Nic, OsDevice, PciAddress, PciFunction, Uncounted, Vendor, find,
-    is_high_speed, port_of,
+    is_high_speed, port_of, read_bus,
 };
 use crate::topology::{Group, Kind, MAX_INDEX, NumaNode, ObjectId, Topology, Tree};
 use crate::{CpuSet, Error, Result};
@@ -463,13 +463,20 @@ fn read_tree(
         });
     }
     tree.hidden_cpus = read_hidden_cpus(&node, &places, largest);
-    let functions = read_functions(&node, &locality);
+    let mut functions = read_functions(&node, &locality);
+    let mut nics = read_nics(&node, &locality);
     let os_devices: Vec<OsDevice> = node
         .objects_with_type(ObjectType::OSDevice)
         .map(|device| read_os_device(device, &locality))
         .collect();
+    if let Some(files) = files.filter(|_| functions.is_empty()) {
+        let (from_kernel, of_kernel) = read_bus(files);
+        // Without their PCI functions hwloc may know network cards by name only.
+        nics.retain(|nic| of_kernel.iter().all(|other| other.name != nic.name));
+        nics.extend(of_kernel);
+        functions = from_kernel;
+    }
     let Found { mut gpus, uncounted } = find(&os_devices, &functions, files);
-    let mut nics = read_nics(&node, &locality);
     if let Some(files) = files {
         for gpu in &mut gpus {
             improve_locality(&mut gpu.locality, gpu.pci, &tree, files);
@@ -482,7 +489,8 @@ fn read_tree(
     Ok((tree, uncounted))
 }
 
-/// Asks the kernel about a device that hwloc could place no better than at the machine.
+/// Asks the kernel about a device that hwloc could place no better than at the machine. What it does
+/// not know of the device it may know of the bridge above.
 fn improve_locality(
     locality: &mut ObjectId,
     address: Option<PciAddress>,
@@ -493,17 +501,25 @@ fn improve_locality(
     if tree.numas.iter().all(|numa| numa.domain == 0) {
         return; // There is but one place to be.
     }
-    let text = |name: &str| files.text(&format!("{}/{name}", Files::function(address)));
+    const MOST_BRIDGES: usize = 16;
+    // The folder of a function is a link to where it is in the tree of bridges.
+    let above = |folder: &String| Some(format!("{folder}/.."));
+    let folders = std::iter::successors(Some(Files::function(address)), above).take(MOST_BRIDGES);
+    let mut functions = folders.take_while(|folder| files.has(&format!("{folder}/vendor")));
+    *locality = functions.find_map(|folder| place_of_folder(&folder, tree, files)).unwrap_or(0);
+}
+
+/// Where in the machine the kernel says that a PCI function is.
+fn place_of_folder(folder: &str, tree: &Tree, files: &Files) -> Option<ObjectId> {
+    let text = |name: &str| files.text(&format!("{folder}/{name}"));
     let cpus = text("local_cpulist").and_then(|list| CpuSet::parse(list.trim()).ok());
-    if let Some(cpus) = cpus {
-        *locality = tree.smallest_around(&cpus);
-    }
-    if *locality == 0 {
+    let around = cpus.map(|cpus| tree.smallest_around(&cpus));
+    let by_node = || {
         // -1 where the system does not know.
-        let node = text("numa_node").and_then(|number| number.trim().parse::<u32>().ok());
-        let numa = tree.numas.iter().find(|numa| Some(numa.os_index) == node);
-        *locality = numa.map_or(0, |numa| numa.domain);
-    }
+        let node: u32 = text("numa_node")?.trim().parse().ok()?;
+        tree.numas.iter().find(|numa| numa.os_index == node).map(|numa| numa.domain)
+    };
+    around.filter(|place| *place > 0).or_else(by_node).filter(|place| *place > 0)
 }
 
 /// Copies the CPU side, and returns where each object went, by hwloc's persistent number.

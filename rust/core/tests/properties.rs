@@ -997,6 +997,171 @@ fn gpus_are_dealt_evenly() {
     });
 }
 
+/// Who gets each of so many things: blocks of neighbours, the first ones one larger.
+fn owners(things: usize, hands: usize) -> Vec<usize> {
+    let size = |hand: usize| things / hands + usize::from(hand < things % hands);
+    (0..hands).flat_map(|hand| vec![hand; size(hand)]).collect()
+}
+
+/// Deals GPUs to tasks: blocks of GPUs to each task, or one to each block of tasks.
+fn deal_out(gpus: &[usize], tasks: &[i64], hands: &mut BTreeMap<i64, BTreeSet<usize>>) {
+    if gpus.is_empty() || tasks.is_empty() {
+        return;
+    }
+    let pairs: Vec<(i64, usize)> = match gpus.len() >= tasks.len() {
+        true => owners(gpus.len(), tasks.len())
+            .iter()
+            .map(|task| tasks[*task])
+            .zip(gpus.to_vec())
+            .collect(),
+        false => tasks
+            .iter()
+            .copied()
+            .zip(owners(tasks.len(), gpus.len()).iter().map(|gpu| gpus[*gpu]))
+            .collect(),
+    };
+    for (task, gpu) in pairs {
+        hands.entry(task).or_default().insert(gpu);
+    }
+}
+
+/// GPUs by place: in domains, and above all of them, the innermost places first.
+struct Hanging {
+    inside: Vec<(ObjectId, Vec<usize>)>,
+    above: Vec<(ObjectId, Vec<usize>)>,
+}
+
+impl Hanging {
+    fn on(node: &Topology) -> Self {
+        let domains: Vec<ObjectId> = node.numas().iter().map(|numa| numa.domain).collect();
+        let inside: Vec<(ObjectId, Vec<usize>)> = (domains.iter())
+            .map(|domain| (*domain, gpus_inside(node, *domain).into_iter().collect()))
+            .collect();
+        let mut above: BTreeMap<ObjectId, Vec<usize>> = BTreeMap::new();
+        for gpu in 0..node.gpus().len() {
+            if !inside.iter().any(|(_, gpus)| gpus.contains(&gpu)) {
+                // Past places that have no memory of their own.
+                let has_domain = |place: &ObjectId| {
+                    domains.iter().any(|domain| path(node, *domain).any(|above| above == *place))
+                };
+                let place = path(node, node.gpus()[gpu].locality).find(has_domain).unwrap();
+                above.entry(place).or_default().push(gpu);
+            }
+        }
+        // Objects are numbered from the outside in.
+        Self { inside, above: above.into_iter().rev().collect() }
+    }
+}
+
+/// Steps 4 and 5 of the page to the letter: first the GPUs of each domain, then, from the inside out,
+/// those above the domains, which go to the tasks below that have none yet, or else to all of these.
+#[test]
+fn gpus_are_dealt_as_the_page_says() {
+    holds_everywhere(|situation| {
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        let node = mapping.topology();
+        let tasks_in = |place: ObjectId| -> Vec<i64> {
+            let below = node.numas().iter().map(|numa| numa.domain);
+            let below = below.filter(|domain| path(node, *domain).any(|above| above == place));
+            let below: Ids = below.flat_map(|domain| pus_of(node, domain)).collect();
+            tasks(mapping).filter(|t| !cpus_of_task(mapping, *t).is_disjoint(&below)).collect()
+        };
+        let hanging = Hanging::on(node);
+        let mut hands: BTreeMap<i64, BTreeSet<usize>> = BTreeMap::new();
+        for (domain, gpus) in &hanging.inside {
+            deal_out(gpus, &tasks_in(*domain), &mut hands);
+        }
+        for (place, gpus) in &hanging.above {
+            let below = tasks_in(*place);
+            let without: Vec<i64> =
+                below.iter().copied().filter(|task| !hands.contains_key(task)).collect();
+            deal_out(gpus, if without.is_empty() { &below } else { &without }, &mut hands);
+        }
+        for task in tasks(mapping) {
+            let expected = hands.remove(&task).unwrap_or_default();
+            prop_assert_eq!(gpus_of_task(mapping, task), expected, "task {}", task);
+        }
+        Ok(())
+    });
+}
+
+/// Without optimisation for GPUs, and where a restriction or the job has left none of them, CPUs and
+/// threads are those of a machine without GPUs, for which nobody optimises.
+#[test]
+fn where_gpus_have_no_say_the_mapping_is_that_without_them() {
+    holds_everywhere(|situation| {
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        if situation.asked.gpu_optim && !mapping.topology().gpus().is_empty() {
+            return Ok(());
+        }
+        let asked = Parameters { gpu_optim: false, ..situation.asked.clone() };
+        let plain = map_for(situation.machine, &asked, &[BTreeSet::new()]).unwrap();
+        prop_assert_eq!(mapping.flat_cpus(), plain.flat_cpus());
+        prop_assert_eq!(mapping.offsets(), plain.offsets());
+        prop_assert_eq!(mapping.threads(), plain.threads());
+        Ok(())
+    });
+}
+
+/// GPUs that a restriction takes away change nothing: the mapping is that of a machine which never had
+/// them.
+#[test]
+fn gpus_that_are_cut_away_are_as_if_they_had_never_been() {
+    holds_everywhere(|situation| {
+        let Situation { machine, asked, .. } = situation;
+        let Ok(mapping) = &situation.answer else { return Ok(()) };
+        let left: BTreeSet<String> = mapping.topology().gpus().iter().map(Gpu::name).collect();
+        let all = machine.gpus().iter().enumerate();
+        let left: BTreeSet<usize> =
+            all.filter(|(_, gpu)| left.contains(&gpu.name())).map(|(place, _)| place).collect();
+        let without = map_for(machine, asked, &[left]).unwrap();
+        prop_assert_eq!(mapping.flat_cpus(), without.flat_cpus());
+        prop_assert_eq!(mapping.threads(), without.threads());
+        for task in tasks(mapping) {
+            let names = |mapping: &Mapping| -> Vec<String> {
+                mapping.gpus(task).unwrap().map(Gpu::name).collect()
+            };
+            prop_assert_eq!(names(mapping), names(&without), "task {}", task);
+        }
+        Ok(())
+    });
+}
+
+/// The random machines and requests have all that matters for GPUs, so that the properties above are
+/// about something.
+#[test]
+fn all_situations_of_gpus_are_tried() {
+    const CASES: u32 = 500;
+    let seen = std::cell::RefCell::new(BTreeMap::<&str, u32>::new());
+    let note = |what, is_so: bool| *seen.borrow_mut().entry(what).or_default() += u32::from(is_so);
+    let result = runner(CASES).run(&(machines(), asks()), |(blueprint, ask)| {
+        let machine = blueprint.topology();
+        let answer = ask.on(&machine, |asked| map_for(&machine, asked, &[]));
+        let Ok(mapping) = answer else { return Ok(()) };
+        let (node, ntasks) = (mapping.topology(), mapping.ntasks());
+        let (gpus, hanging) = (node.gpus().len(), Hanging::on(node));
+        let filled = hanging.inside.iter().filter(|(_, gpus)| !gpus.is_empty()).count();
+        let has_some = 0 < filled && filled < hanging.inside.len();
+        note("GPUs in some domains only", has_some);
+        note("GPUs above all domains", !hanging.above.is_empty());
+        note("GPUs above domains, beside some in these", has_some && !hanging.above.is_empty());
+        note("GPUs above domains at several heights", hanging.above.len() > 1);
+        note("more tasks than GPUs", 0 < gpus && gpus < ntasks);
+        note("fewer tasks than GPUs", ntasks < gpus);
+        note(
+            "greedy, with GPUs above domains",
+            ntasks < hanging.inside.len() && !hanging.above.is_empty(),
+        );
+        note("a restriction that takes some GPUs", 0 < gpus && gpus < machine.gpus().len());
+        note("a restriction that takes all GPUs", gpus == 0 && !machine.gpus().is_empty());
+        Ok(())
+    });
+    complain("a random machine", result);
+    for (what, count) in seen.into_inner() {
+        assert!(count >= CASES / 100, "{what}: {count} times in {CASES} cases");
+    }
+}
+
 /// Tasks that came with GPUs of their own keep them, go where these are, and are otherwise mapped as
 /// all others.
 #[test]

@@ -76,6 +76,11 @@ impl Files {
         }
     }
 
+    /// Whether there is a file, or a folder.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.root.join(path).exists()
+    }
+
     /// Reads a file; `path` starts below the root.
     pub(crate) fn read(&self, path: &str) -> Content {
         let full = self.root.join(path);

@@ -7,6 +7,7 @@ use crate::topology::ObjectId;
 use crate::{Error, Result};
 
 mod amd;
+mod bus;
 mod files;
 mod intel;
 mod nics;
@@ -14,6 +15,7 @@ mod nvidia;
 mod recognise;
 mod visible;
 
+pub(crate) use bus::read_bus;
 pub(crate) use files::Files;
 pub(crate) use nics::{is_high_speed, port_of};
 pub use recognise::Uncounted;

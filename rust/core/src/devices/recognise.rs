@@ -103,10 +103,17 @@ pub(crate) fn find(
 ) -> Found {
     let mut gpus = management_devices(os_devices);
     let owned: HashSet<PciAddress> = gpus.iter().filter_map(|gpu| gpu.pci).collect();
+    // Where hwloc sees no PCI devices, those that a library told of have no address, and which
+    // function is which cannot be told.
+    let has_all_of = |vendor_id: u16| {
+        let is_one = |gpu: &Gpu| gpu.pci.is_none() && gpu.vendor.name() == vendor_name(vendor_id);
+        gpus.iter().any(is_one)
+    };
     let mut others: Vec<PciFunction> = functions
         .iter()
         .filter(|function| function.is_display_or_accelerator())
         .filter(|function| !owned.contains(&function.address))
+        .filter(|function| !has_all_of(function.vendor_id))
         .cloned()
         .collect();
     others.sort_by_key(|function| function.address);
@@ -371,6 +378,15 @@ mod tests {
             gpus_of(&os_devices, &functions).iter().map(|gpu| (gpu.name(), gpu.index)).collect();
         let expected = [("rsmi1", 1), ("rsmi0", 0), ("0000:02:00.0", 0), ("0000:09:00.0", 1)];
         assert_eq!(names, expected.map(|(name, index)| (name.to_owned(), index)));
+    }
+
+    #[test]
+    fn a_gpu_without_an_address_is_not_counted_twice() {
+        let device = OsDevice { pci: None, ..os_device("nvml0", 1) };
+        let functions = [function(1, NVIDIA, DISPLAY_3D), function(2, AMD, 0x1200)];
+        let gpus = gpus_of(&[device], &functions);
+        let names: Vec<_> = gpus.iter().map(Gpu::name).collect();
+        assert_eq!(names, ["nvml0", "0000:02:00.0"]);
     }
 
     #[test]
