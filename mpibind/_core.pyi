@@ -12,6 +12,7 @@ __all__ = [
     "Request",
     "SavedAffinity",
     "SavedMemory",
+    "Sight",
     "Topology",
     "__version__",
     "bind",
@@ -28,10 +29,10 @@ __all__ = [
     "id_list",
     "ids_of",
     "memory_policy",
+    "named_gpus",
     "open_devices",
+    "sight",
     "thread_cpus",
-    "variable_notes",
-    "visible_gpus",
 ]
 
 _Ids = str | Iterable[SupportsIndex]
@@ -174,5 +175,12 @@ def findings(
     quota: float | None,
 ) -> list[tuple[str, list[int], str]]: ...
 def hwloc_version() -> str: ...
-def variable_notes(topology: Topology, variables: Sequence[tuple[str, str]]) -> list[str]: ...
-def visible_gpus(topology: Topology, variables: Sequence[tuple[str, str]]) -> list[int] | None: ...
+
+@final
+class Sight:
+    shown: list[int] | None
+    hiding: list[tuple[str, str, str]]
+    notes: list[str]
+
+def named_gpus(variables: Sequence[tuple[str, str]]) -> list[str]: ...
+def sight(topology: Topology, variables: Sequence[tuple[str, str]]) -> Sight: ...

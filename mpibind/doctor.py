@@ -10,6 +10,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -128,16 +131,22 @@ def _attempt(make: Callable[[], Any]) -> Any:  # noqa: ANN401  # Whatever it mak
         return error
 
 
-def _this_machine() -> Topology:
-    """Discover the machine with the variables out of the way.
+@contextmanager
+def _machine_itself() -> Iterator[None]:
+    """Have the variables that name another machine out of the way.
 
     The root of a copied file tree stays: someone who looks at a copy means the copy.
     """
     hidden = {name: os.environ.pop(name) for name in ELSEWHERE[:3] if name in os.environ}
     try:
-        return Topology()
+        yield
     finally:
         os.environ.update(hidden)
+
+
+def _this_machine() -> Topology:
+    with _machine_itself():
+        return Topology()
 
 
 def _read(path: Path) -> str | None:
@@ -335,26 +344,21 @@ def _gpu_variables(seen: Situation) -> Iterator[Finding]:
             "unset CUDA_DEVICE_ORDER or make it PCI_BUS_ID",
         )
     variables = [(name, os.environ[name]) for name in _core.VIEW_VARIABLES if name in os.environ]
-    shown = _core.visible_gpus(seen.node._core, variables)
-    if shown != []:
+    sight = _core.sight(seen.node._core, variables)
+    if sight.shown != []:
         # Where none is left there is more to say, below.
-        for note in _core.variable_notes(seen.node._core, variables):
+        for note in sight.notes:
             advice = (
                 "name each GPU of the job once, by its index or UUID (`mpibind topo --devices`)"
             )
             yield Finding("warning", "gpu-variable-odd", note, advice)
-    if shown is None:
-        return
     gpus = seen.node.gpus
-    vendors = [gpu.vendor for gpu in gpus]
-    for vendor, names in _SHOWING.items():
-        if vendor == "AMD" and "NVIDIA" in vendors:
-            # There the variable of CUDA is NVIDIA's.
-            names = names[:-1]
-        told = [(name, value) for name, value in variables if name in names]
-        left = [str(gpus[place].index) for place in shown if gpus[place].vendor == vendor]
-        if len(left) == vendors.count(vendor):
-            continue
+    shown = gpus if sight.shown is None else [gpus[place] for place in sight.shown]
+    for vendor, hiding in groupby(sight.hiding, key=itemgetter(0)):
+        told = [(name, value) for _, name, value in hiding]
+        left = [str(gpu.index) for gpu in shown if gpu.vendor == vendor]
+        are_all = len(left) == sum(gpu.vendor == vendor for gpu in gpus)
+        what = "not all tiles" if are_all else f"GPUs {','.join(left) or 'none'} only"
         words = " and ".join(f"{name}={value!r}" for name, value in told)
         unset = f"unset {' '.join(name for name, _ in told)}"
         show = "shows" if len(told) == 1 else "show"
@@ -366,18 +370,9 @@ def _gpu_variables(seen: Situation) -> Iterator[Finding]:
             yield Finding(
                 "note",
                 "gpu-variable-set",
-                f"{words} {show} GPUs {','.join(left) or 'none'} only",
+                f"{words} {show} {what}",
                 f"mpibind maps these only; {unset} if no scheduler has set it",
             )
-
-
-_SHOWING = {
-    "NVIDIA": ("CUDA_VISIBLE_DEVICES",),
-    "AMD": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
-    "Intel": ("ZE_AFFINITY_MASK",),
-    "unknown": ("VISIBLE_DEVICES",),
-}
-"""The variables in which the runtimes of each vendor look for the GPUs that they show."""
 
 
 def _devices(seen: Situation) -> Iterator[Finding]:
@@ -405,7 +400,9 @@ def _pci(seen: Situation) -> Iterator[Finding]:
     # Storage, network, display and accelerators: what hwloc keeps.
     classes = [_read(device / "class") or "" for device in sorted(devices.iterdir())]
     real = [code for code in classes if code[:4] in ("0x01", "0x02", "0x03", "0x0b", "0x12")]
-    if not real or _count_pci_devices():
+    with _machine_itself():
+        seen_by_hwloc = _core.count_pci_devices()
+    if not real or seen_by_hwloc:
         return
     component = os.environ.get("HWLOC_COMPONENTS")
     why = f"HWLOC_COMPONENTS={component!r} may say so" if component else "it was built so"
@@ -420,14 +417,6 @@ def _pci(seen: Situation) -> Iterator[Finding]:
         else "nothing, or install a libhwloc that has PCI (Debian: libhwloc15 with "
         "libhwloc-plugins; from source: without --disable-io)",
     )
-
-
-def _count_pci_devices() -> int:
-    hidden = {name: os.environ.pop(name) for name in ELSEWHERE[:3] if name in os.environ}
-    try:
-        return _core.count_pci_devices()
-    finally:
-        os.environ.update(hidden)
 
 
 def _openmp(seen: Situation) -> Iterator[Finding]:

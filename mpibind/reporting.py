@@ -130,10 +130,10 @@ def examine(
     """
     hostname = processes[0].hostname
     if isinstance(node, Exception):
-        ranks = [Rank(process, _named(process.visible)) for process in processes]
+        ranks = [Rank(process, tuple(_core.named_gpus(process.visible))) for process in processes]
         told = (process.place.rank for process in processes)
         return ranks, [Finding(hostname, "no-topology", tuple(told), str(node))]
-    shown = [_core.visible_gpus(node._core, process.visible) for process in processes]
+    shown = [_core.sight(node._core, process.visible).shown for process in processes]
     names = [str(gpu.index) for gpu in node.gpus]
     ranks = [
         Rank(process, tuple(names if places is None else (names[place] for place in places)))
@@ -148,16 +148,6 @@ def examine(
         _core.cpu_quota(),
     )
     return ranks, [Finding(hostname, kind, tuple(told), words) for kind, told, words in found]
-
-
-def _named(variables: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Return what variables name, where nothing is known of the GPUs."""
-    lists = (
-        value
-        for name, value in variables
-        if name not in ("CUDA_DEVICE_ORDER", "ZE_FLAT_DEVICE_HIERARCHY")
-    )
-    return tuple(name.strip() for value in lists for name in value.split(",") if name.strip())
 
 
 def lines(ranks: Iterable[Rank], findings: Iterable[Finding]) -> list[str]:

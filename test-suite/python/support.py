@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import unittest
 import warnings
@@ -53,6 +55,18 @@ class Runner:
         if result.testsRun:
             result.printErrors()
         return result
+
+
+def tree_folder(test: unittest.TestCase) -> Path:
+    """Make a folder that ends with the test, in memory where there is room.
+
+    A tree has thousands of small files, for which a disk takes many times as long.
+    """
+    memory = Path("/dev/shm")
+    has_room = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**28
+    root = Path(tempfile.mkdtemp(dir=memory if has_room else None))
+    test.addCleanup(shutil.rmtree, root)
+    return root
 
 
 def main() -> None:

@@ -6,11 +6,8 @@ anew.
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 import unittest
-from pathlib import Path
 
 import support
 
@@ -98,8 +95,7 @@ LOOK = """
 
 class Damaged(unittest.TestCase):
     def check(self, machine: str, *patterns: str) -> None:
-        root = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, root)
+        root = support.tree_folder(self)
         root.chmod(0o755)
         trees.write_machine(machine, root)
         files = sorted(

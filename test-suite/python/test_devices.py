@@ -7,7 +7,6 @@ this machine's place through ``HWLOC_FSROOT``.
 import os
 import shutil
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -35,8 +34,7 @@ class TreeCase(unittest.TestCase):
 
     def tree(self, name: str) -> Path:
         """Write a machine to a folder that ends with the test."""
-        root = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, root)
+        root = support.tree_folder(self)
         trees.write_machine(name, root)
         return root
 

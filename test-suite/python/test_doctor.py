@@ -260,6 +260,13 @@ class Gpus(unittest.TestCase):
         all_of_them = ",".join(map(str, range(8)))
         self.assertEqual(self.found_on("dgx-h100-8gpu.xml", CUDA_VISIBLE_DEVICES=all_of_them), {})
 
+    def test_a_mask_of_tiles(self):
+        tiles = ",".join(map(str, range(11)))
+        text = self.found_on("aurora-6gpu.xml", ZE_AFFINITY_MASK=tiles)["gpu-variable-set"]["text"]
+        self.assertEqual(text, f"ZE_AFFINITY_MASK='{tiles}' shows not all tiles")
+        text = self.found_on("aurora-6gpu.xml", ZE_AFFINITY_MASK="1")["gpu-variable-set"]["text"]
+        self.assertEqual(text, "ZE_AFFINITY_MASK='1' shows GPUs 0 only")
+
     def test_variable_that_shows_none(self):
         for value in ("GPU-nosuch", "99"):
             found = self.found_on("dgx-h100-8gpu.xml", CUDA_VISIBLE_DEVICES=value)

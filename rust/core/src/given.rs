@@ -77,7 +77,7 @@ impl Given {
 
 fn restricted(sight: &Sight, shown: usize, all: usize) -> String {
     let variables: Vec<String> =
-        sight.hiding.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+        sight.hiding.iter().map(|(_, name, value)| format!("{name}={value:?}")).collect();
     let what = match variables.is_empty() {
         true => "the device files that may be opened show".to_owned(),
         false if variables.len() == 1 => format!("{} shows", variables[0]),

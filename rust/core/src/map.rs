@@ -195,7 +195,13 @@ impl<'a> Mapper<'a> {
     }
 
     fn finish(mut self) -> Mapping {
-        let gpus = self.own.take().unwrap_or_else(|| std::mem::take(&mut self.gpus));
+        let gpus = match self.own.take() {
+            Some(own) => own,
+            None => {
+                self.deal_gpus();
+                std::mem::take(&mut self.gpus)
+            }
+        };
         let nics = nics_of_tasks(&self.node, &self.domains_of_tasks(&gpus));
         if let Some(order) = &self.order {
             self.builder = self.builder.reordered(order);
@@ -254,15 +260,6 @@ impl<'a> Mapper<'a> {
             let threads = if nthreads > 0 { nthreads } else { cpus.len() };
             self.builder.push(&cpus, threads);
         }
-        if self.own.is_some() {
-            return;
-        }
-        for domain in &self.domains {
-            for gpu in self.gpus_inside(domain.object) {
-                self.gpus[domain.tasks.start].push(gpu);
-            }
-        }
-        self.deal_gpus_above_domains();
     }
 
     /// Tasks spread over domains, then over the objects of the level that has enough of them.
@@ -281,17 +278,7 @@ impl<'a> Mapper<'a> {
             first += share;
             if share > 0 {
                 self.map_domain(index);
-                if self.own.is_some() {
-                    continue;
-                }
-                let Domain { object, ref tasks, .. } = self.domains[index];
-                let tasks = tasks.clone();
-                let near = self.gpus_inside(object);
-                deal(near.len(), share, |gpu, task| self.gpus[tasks.start + task].push(near[gpu]));
             }
-        }
-        if self.own.is_none() {
-            self.deal_gpus_above_domains();
         }
     }
 
@@ -409,6 +396,17 @@ impl<'a> Mapper<'a> {
                 }
             }
         }
+    }
+
+    /// Deals the GPUs of each domain to its tasks, then those above.
+    fn deal_gpus(&mut self) {
+        for Domain { object, tasks, .. } in &self.domains {
+            let near = self.gpus_inside(*object);
+            deal(near.len(), tasks.len(), |gpu, task| {
+                self.gpus[tasks.start + task].push(near[gpu]);
+            });
+        }
+        self.deal_gpus_above_domains();
     }
 
     /// The GPUs in the subtree of a domain, in device order.

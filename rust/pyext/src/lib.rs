@@ -21,7 +21,7 @@ mod _core {
     #[pymodule_export]
     use crate::mapping::Mapping;
     #[pymodule_export]
-    use crate::report::{findings, variable_notes, visible_gpus};
+    use crate::report::{Sight, findings, named_gpus, sight};
     #[pymodule_export]
     use crate::topology::{
         Request, Topology, check_flag, check_int, check_words, count_pci_devices, hwloc_version,

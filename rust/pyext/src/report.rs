@@ -27,20 +27,33 @@ pub(crate) fn findings(
     found.map(|finding| (finding.kind.name(), finding.ranks, finding.text)).collect()
 }
 
-/// The places of the GPUs that variables show, in their order; None if that is all as it is.
-#[pyfunction]
-pub(crate) fn visible_gpus(
-    topology: &Topology,
-    variables: Vec<(String, String)>,
-) -> Option<Vec<usize>> {
-    let gpus = topology.core().gpus();
-    let shown = |variables| View::new(variables, None).sight(gpus).shown;
-    let (all, shown) = (shown(Vec::new()), shown(variables));
-    (shown != all).then_some(shown)
+/// What variables leave of a node's GPUs.
+#[pyclass(frozen, get_all, module = "mpibind._core")]
+pub(crate) struct Sight {
+    /// The places of the GPUs that are shown, in their order; None if that is all as it is.
+    shown: Option<Vec<usize>>,
+    /// Vendor, name and value of the variables that hide something.
+    hiding: Vec<(&'static str, &'static str, String)>,
+    /// What is odd: entries that name none, or one again.
+    notes: Vec<String>,
 }
 
-/// What is odd about the variables for GPUs: entries that name none, or one again.
+/// Looks at variables as the runtimes of the vendors do.
 #[pyfunction]
-pub(crate) fn variable_notes(topology: &Topology, variables: Vec<(String, String)>) -> Vec<String> {
-    View::new(variables, None).sight(topology.core().gpus()).notes
+pub(crate) fn sight(topology: &Topology, variables: Vec<(String, String)>) -> Sight {
+    let gpus = topology.core().gpus();
+    let all = View::default().sight(gpus).shown;
+    let seen = View::new(variables, None).sight(gpus);
+    let hiding = seen.hiding.into_iter();
+    Sight {
+        shown: (seen.shown != all).then_some(seen.shown),
+        hiding: hiding.map(|(vendor, name, value)| (vendor.name(), name, value)).collect(),
+        notes: seen.notes,
+    }
+}
+
+/// What variables name, where nothing is known of the GPUs.
+#[pyfunction]
+pub(crate) fn named_gpus(variables: Vec<(String, String)>) -> Vec<String> {
+    View::new(variables, None).named().into_iter().map(str::to_owned).collect()
 }

@@ -37,8 +37,8 @@ pub struct Sight {
     pub shown: Vec<usize>,
     /// The tiles that are shown of a GPU, where not all are.
     pub tiles: BTreeMap<usize, Vec<u32>>,
-    /// Variables that hide something, with their values.
-    pub hiding: Vec<(String, String)>,
+    /// Variables that hide something of a vendor's GPUs, with their values.
+    pub hiding: Vec<(Vendor, &'static str, String)>,
     /// What was odd.
     pub notes: Vec<String>,
 }
@@ -84,6 +84,15 @@ impl View {
 
     pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
         &self.variables
+    }
+
+    /// What the lists of GPUs name, where nothing is known of the GPUs themselves.
+    pub fn named(&self) -> Vec<&str> {
+        let is_list =
+            |name: &str| !matches!(name, "CUDA_DEVICE_ORDER" | "ZE_FLAT_DEVICE_HIERARCHY");
+        let lists = self.variables.iter().filter(|(name, _)| is_list(name));
+        let entries = lists.flat_map(|(_, value)| value.split(',')).map(str::trim);
+        entries.filter(|entry| !entry.is_empty()).collect()
     }
 
     /// What the user says that Level Zero counts, if anything. A mask with tiles (`0.1`) says it, too.
@@ -142,10 +151,10 @@ impl View {
             match vendor {
                 Vendor::Nvidia => {
                     self.note_order(gpus, &seen, &mut sight);
-                    self.apply("CUDA_VISIBLE_DEVICES", &numbered, &mut seen, &mut sight);
+                    self.apply(vendor, "CUDA_VISIBLE_DEVICES", &numbered, &mut seen, &mut sight);
                 }
                 Vendor::Amd => {
-                    self.apply("ROCR_VISIBLE_DEVICES", &numbered, &mut seen, &mut sight);
+                    self.apply(vendor, "ROCR_VISIBLE_DEVICES", &numbered, &mut seen, &mut sight);
                     if let Some((name, _)) = self.hip_variable(gpus)
                         && !self.says_amd_twice(gpus)
                     {
@@ -154,12 +163,12 @@ impl View {
                             Some(_) => &Numbered::in_order(gpus, &seen),
                             None => &numbered,
                         };
-                        self.apply(name, above, &mut seen, &mut sight);
+                        self.apply(vendor, name, above, &mut seen, &mut sight);
                     }
                 }
                 Vendor::Intel => self.apply_mask(&numbered, &mut seen, &mut sight),
                 Vendor::Unknown => {
-                    self.apply("VISIBLE_DEVICES", &numbered, &mut seen, &mut sight);
+                    self.apply(vendor, "VISIBLE_DEVICES", &numbered, &mut seen, &mut sight);
                 }
             }
             sight.shown.extend(seen);
@@ -175,7 +184,14 @@ impl View {
     }
 
     /// Leaves those GPUs that a variable shows, in its order.
-    fn apply(&self, name: &str, numbered: &Numbered<'_>, seen: &mut Vec<usize>, sight: &mut Sight) {
+    fn apply(
+        &self,
+        vendor: Vendor,
+        name: &'static str,
+        numbered: &Numbered<'_>,
+        seen: &mut Vec<usize>,
+        sight: &mut Sight,
+    ) {
         let Some(value) = self.get(name) else { return };
         let all = seen.len();
         let mut shown = Vec::new();
@@ -209,7 +225,7 @@ impl View {
         }
         *seen = shown;
         if seen.len() < all {
-            sight.hiding.push((name.into(), value.into()));
+            sight.hiding.push((vendor, name, value.into()));
         }
     }
 
@@ -263,7 +279,7 @@ impl View {
             }
         }
         if hidden {
-            sight.hiding.push((NAME.into(), value.into()));
+            sight.hiding.push((Vendor::Intel, NAME, value.into()));
         }
     }
 
