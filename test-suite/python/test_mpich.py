@@ -28,6 +28,10 @@ class Bind(mpi_cases.Bind):
         lines = self.mpi.run(8, "hello.py", env=CLIQUES).splitlines()
         self.check_lines(lines, [(HOST, rank // 2, 4) for rank in range(8)])
 
+    def test_many_calls(self):
+        """Communicators are given back: MPICH has two thousand of them, others many more."""
+        self.assertEqual(self.mpi.run_json(2, "check_details.py", "many"), ["ok", "ok"])
+
 
 class Nodes(mpi_cases.Checks):
     """Where Split_type is too fine, ranks are grouped by host; else its word stands."""
