@@ -33,7 +33,7 @@ BESIDE_MPI := mpi4py numpy threadpoolctl
 # as there are CPUs.
 PROVE := prove --failures --comments --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN)
 
-.PHONY: help demo docs check check-launchers launchers bench build lint-rust test-rust test-python clean
+.PHONY: help demo docs check check-long check-launchers launchers bench build lint-rust test-rust test-python clean
 .PHONY: wheel sdist sdist-vendored
 # Cargo and prove use all CPUs already, and the order below is meant.
 .NOTPARALLEL:
@@ -48,6 +48,7 @@ help:
 	@echo 'make sdist   build the source distribution; sdist-vendored brings the Rust crates as well'
 	@echo 'make clean   remove what the others made'
 	@echo
+	@echo 'make check-long        millions of random nodes, for an hour or so; CASES=N of them'
 	@echo 'make check-launchers   as root: tests with Slurm, Intel MPI and several nodes'
 
 demo: build
@@ -67,6 +68,14 @@ test-rust: build
 
 test-python: build $(OPEN_MPI)
 	$(PROVE) test-suite/python/test_*.py
+
+# Random nodes in place of the thousands that `check` takes: a million for the reference, and as many
+# for the properties of the core, which are some twenty.
+CASES := 1000000
+check-long: build
+	$(BIN)/python test-suite/reference/compare.py --cases $(CASES)
+	PROPTEST_CASES=$$(( $(CASES) / 20 )) \
+		$(CARGO) test --locked --package mpibind-core --test properties
 
 # Real launchers on several nodes, which are namespaces of Linux: that takes root, and packages.
 check-launchers: launchers

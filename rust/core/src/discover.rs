@@ -17,8 +17,8 @@ use crate::devices::{
     Files, Found, Gpu, Nic, OsDevice, PciAddress, PciFunction, Uncounted, Vendor, find,
     is_high_speed, port_of, read_bus,
 };
-use crate::topology::{Group, Kind, MAX_INDEX, NumaNode, ObjectId, Topology, Tree};
-use crate::{CpuSet, Error, Result};
+use crate::topology::{Group, Kind, NumaNode, ObjectId, Topology, Tree};
+use crate::{CpuSet, Error, Result, xml};
 
 /// Where a topology comes from.
 #[derive(Clone, Copy, Debug)]
@@ -227,8 +227,8 @@ fn machine_builder(root: &Path) -> Option<TopologyBuilder> {
 }
 
 fn from_xml(path: &Path, origin: &str) -> Result<Discovered> {
-    let text = read_text(path).map_err(|reason| Error::topology(origin, reason))?;
-    check_xml(&text).map_err(|reason| Error::topology(origin, reason))?;
+    let text = read_text(path).and_then(|text| xml::checked(&text));
+    let text = text.map_err(|reason| Error::topology(origin, reason))?;
     let builder =
         TopologyBuilder::new().from_xml(&text).map_err(|_| Error::topology(origin, refusal()))?;
     load(builder, origin, None, Material::Xml(text.into()))
@@ -260,68 +260,6 @@ fn read_text(path: &Path) -> std::result::Result<String, String> {
 fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
-}
-
-/// Whether a text is whole XML with the root of a topology. libhwloc would find out, too, but some
-/// versions say so on the terminal, and not what is wrong.
-fn check_xml(text: &str) -> std::result::Result<(), String> {
-    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
-    if text.trim_start().starts_with('{') {
-        return Err(
-            "it looks like JSON, not like hwloc's XML; what mpibind wrote as JSON is read \
-                    with Topology.from_json()"
-                .into(),
-        );
-    }
-    let document = roxmltree::Document::parse_with_options(text, options).map_err(|error| {
-        format!("it is not well-formed XML ({error}); it may be cut off or not be XML at all")
-    })?;
-    let root = document.root_element();
-    if root.tag_name().name() != "topology" {
-        let name: String = root.tag_name().name().chars().take(40).collect();
-        return Err(format!(
-            "it is XML, but of something else: its root is <{name}>, not <topology>"
-        ));
-    }
-    if !root.children().any(|node| node.has_tag_name("object")) {
-        return Err("it is a topology without objects; write it anew with `lstopo node.xml`".into());
-    }
-    check_depth(root)?;
-    root.descendants().filter(|node| node.has_tag_name("object")).try_for_each(check_index)
-}
-
-/// hwloc reads nested objects by recursion: a deep enough file would overflow its stack.
-fn check_depth(root: roxmltree::Node<'_, '_>) -> std::result::Result<(), String> {
-    const MAX_DEPTH: usize = 200;
-    let mut path = Vec::new();
-    for node in root.descendants().filter(roxmltree::Node::is_element) {
-        let parent = node.parent().map(|parent| parent.id());
-        while path.last().is_some_and(|last| Some(*last) != parent) {
-            path.pop();
-        }
-        path.push(node.id());
-        if path.len() > MAX_DEPTH {
-            return Err(format!(
-                "its objects are nested more than {MAX_DEPTH} deep; no machine is"
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// CPUs and NUMA nodes are bits in hwloc's sets, which grow with the largest number and end at
-/// 2^31.
-fn check_index(object: roxmltree::Node<'_, '_>) -> std::result::Result<(), String> {
-    let (Some(kind), Some(index)) = (object.attribute("type"), object.attribute("os_index")) else {
-        return Ok(());
-    };
-    if !matches!(kind, "PU" | "NUMANode")
-        || index.parse().is_ok_and(|index: u32| index <= MAX_INDEX)
-    {
-        return Ok(());
-    }
-    let shown: String = index.chars().take(20).collect();
-    Err(format!("it has a {kind} with os_index=\"{shown}\"; it must be 0 to {MAX_INDEX}"))
 }
 
 fn refusal() -> String {

@@ -25,6 +25,7 @@ pub mod report;
 mod request;
 mod summary;
 mod topology;
+mod xml;
 
 pub use cpuset::CpuSet;
 pub use devices::{Gpu, GpuId, Nic, PciAddress, Sight, Uncounted, VIEW_VARIABLES, Vendor, View};
