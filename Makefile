@@ -34,7 +34,7 @@ BESIDE_MPI := mpi4py numpy threadpoolctl
 PROVE := prove --failures --comments --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN)
 
 .PHONY: help demo docs check check-long check-launchers launchers bench build lint-rust test-rust test-python clean
-.PHONY: wheel sdist sdist-vendored
+.PHONY: wheel check-wheel sdist sdist-vendored licences
 # Cargo and prove use all CPUs already, and the order below is meant.
 .NOTPARALLEL:
 
@@ -49,6 +49,7 @@ help:
 	@echo 'make clean   remove what the others made'
 	@echo
 	@echo 'make check-long        millions of random nodes, for an hour or so; CASES=N of them'
+	@echo 'make check-wheel       test that wheel: each Python here, and as root in clean systems'
 	@echo 'make check-launchers   as root: tests with Slurm, Intel MPI and several nodes'
 
 demo: build
@@ -110,6 +111,14 @@ $(WHEEL_TOOLS): $(READY)
 
 wheel: $(WHEEL_TOOLS)
 	$(BIN)/python tools/wheel.py
+
+# In clean systems too, where root runs it and mmdebstrap is there.
+check-wheel: wheel build $(OPEN_MPI)
+	$(PROVE) test-suite/wheel/test_*.py
+
+# What the extension module is made of; run it when Cargo.lock changes.
+licences: $(READY)
+	$(BIN)/python tools/licences.py
 
 sdist: $(WHEEL_TOOLS)
 	$(BIN)/python tools/sdist.py

@@ -19,7 +19,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tarfile
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,14 +48,17 @@ SOURCES = (
 )
 
 # No library but the C library, and nothing that is loaded at run time.
-OPTIONS = (  # noqa: SIM905  # options are read, and copied, as one text
-    "--enable-static --disable-shared --disable-libudev --disable-libxml2 --disable-cairo "
-    "--disable-opencl --disable-cuda --disable-nvml --disable-rsmi --disable-levelzero "
-    "--disable-gl --disable-plugin-dlopen --disable-plugin-ltdl "
+OPTIONS = [
+    "--enable-static",
+    "--disable-shared",
+    "--disable-plugin-dlopen",
+    "--disable-plugin-ltdl",
+    *(f"--disable-{name}" for name in ("libudev", "libxml2", "cairo", "gl", "opencl", "cuda")),
+    *(f"--disable-{name}" for name in ("nvml", "rsmi", "levelzero")),
     # PCI devices are read from /sys. --disable-pci would switch that off as well: only libpciaccess
     # must not be found.
-    "ac_cv_header_pciaccess_h=no"
-).split()
+    "ac_cv_header_pciaccess_h=no",
+]
 
 
 def build(prefix: Path, version: str | None = None, target: str | None = None) -> bool:
@@ -70,15 +72,7 @@ def build(prefix: Path, version: str | None = None, target: str | None = None) -
     if stamp.is_file() and stamp.read_text() == what:
         return False
     shutil.rmtree(prefix, ignore_errors=True)
-    work = WORK / f"source-{target or 'native'}"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    with tarfile.open(archive) as packed:
-        if hasattr(tarfile, "data_filter"):
-            packed.extractall(work, filter="data")
-        else:
-            packed.extractall(work)
-    [source] = work.iterdir()
+    source = unpacked(version, target)
     # Compiled in: where the system puts what hwloc-dump-hwdata finds at boot.
     folders = [f"--prefix={prefix}", f"--libdir={prefix}/lib", "--runstatedir=/var/run"]
     arguments = [*folders, *OPTIONS]
@@ -94,7 +88,7 @@ def build(prefix: Path, version: str | None = None, target: str | None = None) -
         arguments.append(f"--host={target.partition('.')[0]}")
     # Of hwloc's folders only these: neither its commands nor its tests.
     make = ["make", f"-j{os.cpu_count()}", "SUBDIRS=include hwloc", "install"]
-    with Path(work, "log").open("w") as log:
+    with Path(source.parent, "log").open("w") as log:
         for command in (["./configure", "--quiet", *arguments], make):
             done = subprocess.run(command, cwd=source, env=env, stdout=log, stderr=log)
             if done.returncode != 0:
@@ -102,6 +96,16 @@ def build(prefix: Path, version: str | None = None, target: str | None = None) -
     shutil.copy(source / "COPYING", prefix)
     stamp.write_text(what)
     return True
+
+
+def unpacked(version: str | None = None, target: str | None = None) -> Path:
+    """Return a fresh folder with the source."""
+    work = WORK / f"source-{target or 'native'}"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    shutil.unpack_archive(fetch(version), work)
+    [source] = work.iterdir()
+    return source
 
 
 def compiler(target: str) -> Path:
@@ -163,7 +167,10 @@ def download(source: Source, archive: Path) -> None:
     with (work / "log").open("w") as log:
         for words in ("update", "source --download-only --only-source hwloc"):
             subprocess.run([*apt, *words.split()], cwd=work, stdout=log, stderr=log, check=True)
-    [found] = work.glob("hwloc_*.orig.tar.bz2")
+    found = work / f"hwloc_{source.version}.orig.tar.bz2"
+    if not found.is_file():
+        others = ", ".join(path.name for path in work.glob("hwloc_*.orig.tar.*"))
+        raise FileNotFoundError(f"the archives of this system have {others}")
     shutil.move(found, archive)
 
 

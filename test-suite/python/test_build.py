@@ -156,6 +156,33 @@ class Documentation(unittest.TestCase):
             self.assertEqual(row[1:], packages)
 
 
+class Licences(unittest.TestCase):
+    def test_every_crate_in_the_extension_is_listed(self):
+        """LICENSES.md goes into every wheel; `make licences` writes it anew."""
+        command = ["cargo", "tree", "--locked", "--package=mpibind-pyext", "--prefix=none"]
+        command += ["--edges=normal,no-proc-macro", "--target=x86_64-unknown-linux-gnu"]
+        command += ["--format={p}"]
+        cargo = f"{Path.home() / '.cargo' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            command,
+            cwd=support.ROOT,
+            env={**os.environ, "PATH": cargo},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        used = {tuple(line.split()[:2]) for line in done.stdout.splitlines() if line}
+        used = {(name, version) for name, version in used if not name.startswith("mpibind-")}
+        self.assertIn("pyo3", dict(used))
+        text = (support.ROOT / "LICENSES.md").read_text("utf-8")
+        listed = set(re.findall(r"^\* (\S+) (\S+)$", text, re.MULTILINE))
+        missing = {
+            name for name, version in used if (name, version.removeprefix("v")) not in listed
+        }
+        self.assertEqual(missing, set(), "type `make licences`")
+        self.assertIn("## libhwloc (BSD-3-Clause)", text)
+
+
 class Built(unittest.TestCase):
     def test_version_stands_once(self):
         import mpibind

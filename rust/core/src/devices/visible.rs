@@ -155,9 +155,8 @@ impl View {
                 }
                 Vendor::Amd => {
                     self.apply(vendor, "ROCR_VISIBLE_DEVICES", &numbered, &mut seen, &mut sight);
-                    if let Some((name, _)) = self.hip_variable(gpus)
-                        && !self.says_amd_twice(gpus)
-                    {
+                    let hip = self.hip_variable(gpus).filter(|_| !self.says_amd_twice(gpus));
+                    if let Some((name, _)) = hip {
                         // Without a list of its own, ROCr shows its GPUs in its own order.
                         let above = match self.get("ROCR_VISIBLE_DEVICES") {
                             Some(_) => &Numbered::in_order(gpus, &seen),

@@ -1,0 +1,101 @@
+"""What is in the wheel, and what it needs of a system."""
+
+import platform
+import re
+import shutil
+import sys
+import unittest
+import zipfile
+from pathlib import Path
+
+import installed
+import libhwloc
+import support
+import wheel
+
+MAX_BYTES = 2_000_000
+MAX_FILES = 60
+# What the stable interface's wheel is named for, whatever it was built with.
+NAME = r"mpibind-[0-9.]+-cp310-abi3-manylinux2014_\w+\.manylinux_2_17_\w+\.whl"
+GLIBC = tuple(map(int, wheel.GLIBC.split(".")))
+
+
+class Contents(unittest.TestCase):
+    def setUp(self):
+        self.wheel = installed.built()
+        self.extension = installed.unpacked() / "mpibind" / "_core.abi3.so"
+
+    def test_name(self):
+        self.assertRegex(self.wheel.name, f"^{NAME}$")
+
+    def test_size(self):
+        self.assertLessEqual(self.wheel.stat().st_size, MAX_BYTES)
+        with zipfile.ZipFile(self.wheel) as packed:
+            files = [name for name in packed.namelist() if not name.endswith("/")]
+        self.assertLessEqual(len(files), MAX_FILES)
+        self.assertIn("mpibind/py.typed", files)
+
+    def test_no_symbol_but_the_modules_own_can_be_seen(self):
+        """Else a libhwloc of an MPI library and ours would call into each other."""
+        listed = installed.run("nm", "--dynamic", "--defined-only", self.extension)
+        names = [line.split()[-1] for line in listed.splitlines()]
+        self.assertEqual(names, ["PyInit__core"])
+
+    def test_what_it_needs(self):
+        listed = installed.run("readelf", "--dynamic", self.extension)
+        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", listed)
+        for name in needed:
+            self.assertRegex(name, r"^(lib(c|m|dl|pthread)\.so\.\d|ld-linux-.*|libgcc_s\.so\.1)$")
+        self.assertNotRegex(listed, r"RPATH|RUNPATH")
+
+    def test_old_c_library(self):
+        listed = installed.run("objdump", "--dynamic-syms", self.extension)
+        versions = re.findall(r"GLIBC_(\d+)\.(\d+)", listed)
+        self.assertTrue(versions)
+        self.assertLessEqual(max(tuple(map(int, version)) for version in versions), GLIBC)
+
+    def test_auditwheel(self):
+        told = installed.run(sys.executable, "-m", "auditwheel", "show", self.wheel)
+        self.assertIn(f'"manylinux_{wheel.GLIBC.replace(".", "_")}', told)
+
+    def test_abi3audit(self):
+        installed.run(sys.executable, "-m", "abi3audit", "--strict", self.wheel)
+
+    def test_it_does_not_tell_where_it_was_built(self):
+        content = self.extension.read_bytes()
+        for folder in (support.ROOT, Path.home() / ".cargo"):
+            self.assertNotIn(bytes(folder), content)
+
+    def test_licence_of_libhwloc(self):
+        with zipfile.ZipFile(self.wheel) as packed:
+            [name] = [name for name in packed.namelist() if name.endswith("licenses/LICENSES.md")]
+            text = packed.read(name).decode()
+        copying = libhwloc.WORK / platform.machine() / "COPYING"
+        for line in copying.read_text("utf-8").splitlines():
+            self.assertIn(line, text)
+
+
+class Suite(unittest.TestCase):
+    """The project's tests pass with the wheel's libhwloc, which has an XML parser of its own."""
+
+    NAMES = ("text", "json", "bad_input", "arrays", "picture", "compare", "classic", "devices")
+
+    def test_with_the_wheel_in_place_of_the_checkout(self):
+        root = support.ROOT / "build" / "wheel" / "suite"
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(support.ROOT / "test-suite", root / "test-suite")
+        shutil.copytree(installed.unpacked() / "mpibind", root / "mpibind")
+        env = {**installed.CLEAN, "PYTHONPATH": str(root)}
+        where = "import mpibind._core as core; print(core.__file__)"
+        found = installed.run(sys.executable, "-c", where, cwd=root, env=env).strip()
+        self.assertEqual(Path(found), root / "mpibind" / "_core.abi3.so")
+        for name in self.NAMES:
+            with self.subTest(name):
+                file = root / "test-suite" / "python" / f"test_{name}.py"
+                told = installed.run(sys.executable, file, cwd=root, env=env)
+                self.assertRegex(told, r"(?m)^ok ")
+                self.assertNotRegex(told, r"(?m)^not ok ")
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,114 @@
+"""The wheel in clean systems made for it: Debian with neither hwloc, nor Rust, nor a compiler.
+
+Root makes them below build/systems with mmdebstrap, which `apt-get install mmdebstrap` brings; they
+are kept for the next time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import unittest
+from pathlib import Path
+
+import installed
+import support
+
+SYSTEMS = support.ROOT / "build" / "systems"
+# A release may be looked at long after it was made.
+APT = ('APT::Install-Recommends "false"', 'Acquire::Check-Valid-Until "false"')
+# numpy's own wheels need the last.
+PACKAGES = ("python3", "python3-venv", "libstdc++6")
+
+
+def system(test: unittest.TestCase, release: str, *packages: str) -> Path:
+    """Return the root folder of a release of Debian, made if it is not there; skip if it cannot."""
+    if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
+        test.skipTest("needs root and mmdebstrap")
+    root = SYSTEMS / release
+    if not (root / "complete").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        command = ["mmdebstrap", "--quiet", "--variant=essential"]
+        command += [f"--aptopt={option}" for option in APT]
+        command += [f"--include={','.join((*PACKAGES, *packages))}"]
+        try:
+            installed.run(*command, release, root)
+        except AssertionError as error:
+            test.skipTest(f"{release} cannot be made here: {error}")
+        (root / "complete").touch()
+    return root
+
+
+def inside(root: Path, script: str) -> str:
+    """Run a script of the shell in a system; return what it printed, fail if it fails."""
+    # What is mounted is gone when the last process of it ends.
+    setup = f'mount -t proc proc "{root}/proc" && mount --rbind /sys "{root}/sys" && '
+    setup += f'mount --rbind /dev "{root}/dev" && exec chroot "{root}" /bin/sh -ec "$1"'
+    how = ("unshare", "--mount", "--pid", "--fork", "--propagation", "private")
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
+    return installed.run(*how, "sh", "-ec", setup, "sh", script, env=env)
+
+
+class Systems(unittest.TestCase):
+    def check(self, release: str, minor: int, *packages: str) -> None:
+        root = system(self, release, *packages)
+        place = root / "wheel"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(installed.downloaded(minor), place)
+        scripts = (installed.EXERCISE, installed.SUB_INTERPRETERS, installed.HELLO)
+        for file in (installed.built(), installed.NODE, *scripts):
+            shutil.copy(file, place)
+        python = f"python3.{minor}"
+        told = inside(
+            root,
+            f"""
+            cd /tmp
+            ! command -v cargo && ! command -v cc && ! ls /usr/lib/*/libhwloc* 2>/dev/null
+            rm -rf /env && {python} -m venv /env
+            /env/bin/pip install --quiet --no-index --find-links=/wheel 'mpibind[mpi]' mpich 1>&2
+            /env/bin/python -W error /wheel/exercise.py /wheel/{installed.NODE.name}
+            /env/bin/mpibind map -n 8 --topology /wheel/{installed.NODE.name} | tail -n 1
+            /env/bin/mpiexec -n 2 /env/bin/python /wheel/hello.py
+            """,
+        ).splitlines()
+        self.assertEqual(json.loads(told[0])["gpus"], [[str(gpu)] for gpu in range(8)])
+        self.assertIn("task  7", told[1])
+        self.assertEqual(len(told[2:]), 2, told)
+        if minor >= 12:
+            told = inside(root, f"/env/bin/python /wheel/{installed.SUB_INTERPRETERS.name}")
+            self.assertRegex(told, installed.ONLY_MAIN)
+
+    def test_debian_12(self):
+        self.check("bookworm", 11)
+
+    def test_debian_13(self):
+        self.check("trixie", 13)
+
+    def test_newest(self):
+        packages = ("python3.15", "python3.15-venv")
+        for minor in (14, 15):
+            with self.subTest(python=f"3.{minor}"):
+                self.check("sid", minor, *packages)
+
+    def test_debian_11_has_an_older_python(self):
+        """Its C library would do; pip says that its Python 3.9 does not."""
+        root = system(self, "bullseye")
+        shutil.copy(installed.built(), root / "tmp")
+        shutil.copy(installed.unpacked() / "mpibind" / "_core.abi3.so", root / "tmp")
+        told = inside(
+            root,
+            f"""
+            ldd -r /tmp/_core.abi3.so 2>&1 | grep -v 'undefined symbol: _\\?Py'
+            python3 -m venv /env
+            /env/bin/pip install --no-index /tmp/{installed.built().name} 2>&1 || true
+            """,
+        )
+        self.assertIn("libc.so.6 =>", told)
+        self.assertNotRegex(told, "not found|undefined symbol")
+        self.assertRegex(told, r"mpibind-.*\.whl is not a supported wheel on this platform")
+
+
+if __name__ == "__main__":
+    support.main()
