@@ -48,6 +48,7 @@ VARIABLES = [
 
 
 def small_machines() -> list[mpibind.Topology]:
+    """Load the machines whose files are small enough to start from."""
     files = [file for file in sorted(MACHINES.glob("*.xml")) if file.stat().st_size < LARGEST]
     return [mpibind.Topology.from_xml(file) for file in files]
 
@@ -98,6 +99,7 @@ def run(target: str, seconds: int, sanitizer: str) -> bool:
 
 
 def main() -> int:
+    """Run the targets that are asked for."""
     targets = sorted(path.stem for path in (ROOT / "rust" / "fuzz" / "targets").glob("*.rs"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=int, default=600, help="for each (default: %(default)s)")
