@@ -2,8 +2,8 @@
 
     python tools/fuzz.py --seconds 600 xml json
 
-What they learn is kept in target/fuzz and used the next time. A finding is left there, too, with the
-command that shows it again; then the exit status is 1.
+What they learn is kept in target/fuzz and used the next time. A finding is left there, too, with
+the command that shows it again; then the exit status is 1.
 """
 
 from __future__ import annotations
