@@ -1132,7 +1132,8 @@ fn gpus_that_are_cut_away_are_as_if_they_had_never_been() {
 /// about something.
 #[test]
 fn all_situations_of_gpus_are_tried() {
-    const CASES: u32 = 500;
+    // The rarest is one case in a hundred: so many that chance does not miss it.
+    const CASES: u32 = 2000;
     let seen = std::cell::RefCell::new(BTreeMap::<&str, u32>::new());
     let note = |what, is_so: bool| *seen.borrow_mut().entry(what).or_default() += u32::from(is_so);
     let result = runner(CASES).run(&(machines(), asks()), |(blueprint, ask)| {
@@ -1159,7 +1160,7 @@ fn all_situations_of_gpus_are_tried() {
     });
     complain("a random machine", result);
     for (what, count) in seen.into_inner() {
-        assert!(count >= CASES / 100, "{what}: {count} times in {CASES} cases");
+        assert!(count > 0, "{what}: not once in {CASES} cases");
     }
 }
 
