@@ -33,8 +33,8 @@ BESIDE_MPI := mpi4py numpy threadpoolctl
 # as there are CPUs.
 PROVE := prove --failures --comments --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN)
 
-.PHONY: help demo docs check check-long check-launchers launchers bench build lint-rust test-rust test-python clean
-.PHONY: wheel check-wheel sdist sdist-vendored licences
+.PHONY: help demo docs check check-long check-launchers launchers check-vm vm-report bench build
+.PHONY: lint-rust test-rust test-python clean wheel check-wheel sdist sdist-vendored licences
 # Cargo and prove use all CPUs already, and the order below is meant.
 .NOTPARALLEL:
 
@@ -51,6 +51,8 @@ help:
 	@echo 'make check-long        millions of random nodes, for an hour or so; CASES=N of them'
 	@echo 'make check-wheel       test that wheel: each Python here, and as root in clean systems'
 	@echo 'make check-launchers   as root: tests with Slurm, Intel MPI and several nodes'
+	@echo 'make check-vm          tests on machines with many sockets, which are emulated'
+	@echo 'make vm-report         write what they gave into docs/reliability.md'
 
 demo: build
 	$(BIN)/mpiexec -n 4 $(BIN)/python test-suite/mpi/hello.py
@@ -85,6 +87,13 @@ check-launchers: launchers
 # What they need. Apart, so that whoever runs all tests can tell what cannot be had from what fails.
 launchers: build $(OPEN_MPI) $(INTEL_MPI)
 	$(BASE) tools/prerequisites.py --launchers --install
+
+# Kernels of machines that are not there, in an emulator: half an hour on two CPUs.
+check-vm: build $(OPEN_MPI)
+	$(PROVE) test-suite/vm/test_guests.py
+
+vm-report:
+	$(BIN)/python test-suite/vm/report.py
 
 bench: build
 	$(CARGO) bench --locked --package mpibind-core --bench mapping
