@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 import image
 from machines import MACHINES
 
-sys.path.insert(0, str(image.ROOT / "test-suite" / "python"))
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

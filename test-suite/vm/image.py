@@ -13,9 +13,13 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# What all tests share is there.
+sys.path.insert(0, str(ROOT / "test-suite" / "python"))
+
 FOLDER = ROOT / "build" / "vm"
 QEMU = FOLDER / "unpacked" / "usr" / "bin" / "qemu-system-x86_64"
 KERNEL = FOLDER / "vmlinux"
