@@ -43,6 +43,7 @@ ENVIRONMENT = {
 POLICIES = {"bind": "bind", "preferred": r"prefer( \(many\))?"}
 
 answers: dict[str, list[str]] = {}
+about: dict[str, object] = {}
 
 
 @contextlib.contextmanager
@@ -227,7 +228,8 @@ def offline(cpus: list[int]) -> Iterator[None]:
 def look() -> None:
     """Say what machine this is; whoever asked for it knows whether it is the right one."""
     with question("machine"):
-        answers["shape"] = kernel.shape()  # type: ignore[assignment]
+        about["shape"] = kernel.shape()
+        about["kernel"] = os.uname().release
 
 
 def program(name: str, lines: list[str], tasks: list[kernel.Task], **env: str) -> None:
@@ -364,7 +366,7 @@ def documented() -> None:
 
 def main() -> None:
     look()
-    if "shape" in answers:
+    if "shape" in about:
         tasks = kernel.expected(4, kernel.online())
         program("documented program", four_lines(tasks), tasks)
         job("MPICH", MPICH, "bind", "-bind-to", "core")
@@ -373,7 +375,7 @@ def main() -> None:
         run("Open MPI", OPEN_MPI, "OMPI_COMM_WORLD_LOCAL_RANK", "--bind-to", "core")
         if len(kernel.online()) == 72:
             documented()
-    os.write(3, json.dumps(answers).encode())
+    os.write(3, json.dumps(about | answers).encode())
 
 
 if __name__ == "__main__":

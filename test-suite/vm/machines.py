@@ -132,16 +132,32 @@ class Machine:
 
 
 MACHINES = [
-    Machine("sequential", "threads of a core side by side, as clouds number them"),
-    Machine(
-        "bare-metal", "all first threads come first, as servers number them", order="bare-metal"
-    ),
-    Machine("alternating", "packages take turns", order="alternating"),
-    Machine("four-nodes", "two NUMA nodes per package", nodes=4, order="bare-metal"),
+    Machine("sequential", "2 packages x 4 cores x 2 threads; those of a core are neighbours"),
+    Machine("bare-metal", "the same; all first threads come first", order="bare-metal"),
+    Machine("alternating", "the same; the packages take turns", order="alternating"),
+    Machine("four-nodes", "2 NUMA nodes in each package", nodes=4, order="bare-metal"),
     Machine("slow-memory", "a NUMA node without CPUs behind each package", slow_nodes=2),
     Machine(
-        "amd", "two L3 caches, each a NUMA node", packages=1, dies=2, cores=8, threads=1, amd=True
+        "amd",
+        "1 package of 2 x 8 cores, an L3 cache and a NUMA node for each 8; no SMT",
+        packages=1,
+        dies=2,
+        cores=8,
+        threads=1,
+        amd=True,
     ),
-    Machine("64-cpus", "four packages", packages=4, cores=8, nodes=4, order="bare-metal"),
-    Machine("72-cpus", "the documentation's example", cores=18, order="bare-metal"),
+    Machine(
+        "64-cpus",
+        "4 packages x 8 cores x 2 threads",
+        packages=4,
+        cores=8,
+        nodes=4,
+        order="bare-metal",
+    ),
+    Machine(
+        "72-cpus",
+        "2 packages x 18 cores x 2 threads, the machine of the examples",
+        cores=18,
+        order="bare-metal",
+    ),
 ]

@@ -12,9 +12,9 @@ import time
 import unittest
 from pathlib import Path
 
+import guest
 import image
 import support
-from guest import Guest
 from machines import MACHINES
 
 HERE = Path(__file__).resolve().parent
@@ -39,12 +39,11 @@ class OfMachine:
     def setUpClass(cls):
         cls.machine = MACHINES[cls.number]
         began = time.monotonic()
-        guest = Guest(cls.machine)
         result = image.FOLDER / f"{cls.machine.name}.json"
         result.unlink(missing_ok=True)
-        text = guest.run([sys.executable, HERE / "judge.py"], SECONDS)
+        text = guest.run(cls.machine, [sys.executable, HERE / "judge.py"], SECONDS)
         if not text:
-            raise AssertionError(f"the guest did not answer; see {guest.log}")
+            raise AssertionError(f"the guest did not answer; see {guest.log(cls.machine)}")
         cls.answers = {**json.loads(text), "seconds": round(time.monotonic() - began)}
         result.write_text(json.dumps(cls.answers))
 
