@@ -15,7 +15,7 @@ MARKS = ("<!-- from here on written by make vm-report -->\n", "<!-- up to here -
 QUESTIONS = {
     "documented program": "the [documented program](classic.md): its four lines and its CPUs",
     "8 ranks": "`mpibind.mpi.bind()`: all threads of each rank",
-    "bound by its launcher": "the same below a launcher that binds each rank to a core; `restore()`",
+    "bound by its launcher": "the same where the launcher bound each rank to a core; `restore()`",
     "memory": "`membind`: pages that a CPU of another NUMA node is the first to use",
     "cpuset": "a cpuset without a core of each NUMA node and half of another",
     "cpuset in between": "a cpuset that shrinks after discovery: the same error on all ranks",
