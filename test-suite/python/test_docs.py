@@ -26,7 +26,10 @@ PAGES = [support.ROOT / "README.md", *sorted((support.ROOT / "docs").glob("*.md"
 # Pages about the project; what they say to type is looked at, and their links.
 PROJECT = [
     *(support.ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")),
-    *(support.ROOT / folder / "README.md" for folder in ("rust", "spack", "test-suite")),
+    *(
+        support.ROOT / folder / "README.md"
+        for folder in ("rust", "spack", "test-suite", "test-suite/vm")
+    ),
 ]
 MODULES = [
     "mpibind",
@@ -121,7 +124,7 @@ class Pages(unittest.TestCase):
         for name, test in named:
             with self.subTest(test):
                 (file,) = [
-                    *(support.ROOT / "test-suite" / "python").glob(name),
+                    *(support.ROOT / "test-suite").glob(f"*/{name}"),
                     *(support.ROOT / "rust" / "core" / "tests").glob(name),
                 ]
                 self.assertRegex(file.read_text(), rf"\b(def|fn) {test}\(")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import platform
 import re
 import shutil
 import stat
@@ -21,9 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "test-suite" / "python"))
 
 FOLDER = ROOT / "build" / "vm"
-QEMU = FOLDER / "unpacked" / "usr" / "bin" / "qemu-system-x86_64"
+UNPACKED = FOLDER / "unpacked"
+INSTALLED = shutil.which("qemu-system-x86_64")
 KERNEL = FOLDER / "vmlinux"
 INITRD = FOLDER / "initrd"
+
+FIRMWARE = ("qemu", "seabios")
 
 # The first gives the guest its devices, the others its file system.
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
@@ -57,11 +61,13 @@ exec /busybox switch_root /new /bin/sh /start
 
 def make() -> None:
     """Get what is not there yet."""
+    if platform.machine() != "x86_64":
+        raise SystemExit(f"error: guests are x86-64, this machine is {platform.machine()}")
     if not (KERNEL.exists() and INITRD.exists()):
         FOLDER.mkdir(parents=True, exist_ok=True)
         for package in packages():
-            run("dpkg-deb", "--extract", package, FOLDER / "unpacked")
-        (kernel,) = (FOLDER / "unpacked" / "boot").glob("vmlinuz-*")
+            run("dpkg-deb", "--extract", package, UNPACKED)
+        (kernel,) = (UNPACKED / "boot").glob("vmlinuz-*")
         INITRD.write_bytes(archive(initrd(kernel.name.partition("-")[2])))
         KERNEL.write_bytes(unpacked(kernel.read_bytes()))
 
@@ -73,10 +79,11 @@ def packages() -> list[Path]:
     apt = ("apt-get", "--quiet", "--quiet")
     # Only root can; others take what the system knows.
     run(*apt, "update", check=False)
-    # What QEMU needs and this machine has not.
-    cache = ("-o", f"Dir::Cache::archives={debs}", "-o", "Debug::NoLocking=true")
-    words = ("--yes", "--no-install-recommends", "--download-only", "--reinstall", "install")
-    run(*apt, *cache, *words, "qemu-system-x86")
+    if INSTALLED is None:
+        # With what it needs and this machine has not.
+        cache = ("-o", f"Dir::Cache::archives={debs}", "-o", "Debug::NoLocking=true")
+        words = ("--yes", "--no-install-recommends", "--download-only", "install")
+        run(*apt, *cache, *words, "qemu-system-x86")
     # The name of the newest kernel is what this package depends on.
     depends = run("apt-cache", "depends", "linux-image-amd64")
     kernel = re.search(r"Depends: (linux-image-\d\S*)", depends)
@@ -87,18 +94,19 @@ def packages() -> list[Path]:
 
 def initrd(version: str) -> dict[str, bytes | None]:
     """Return the files of the first file system; None is a folder."""
-    unpacked_root = FOLDER / "unpacked"
     files: dict[str, bytes | None] = dict.fromkeys(
         ("proc", "sys", "dev", "lower", "upper", "new", "modules")
     )
     files["init"] = INIT.encode()
-    files["busybox"] = (unpacked_root / "bin" / "busybox").read_bytes()
+    # Below / or /usr, by the age of the distribution.
+    (busybox,) = (path for top in ("", "usr") for path in (UNPACKED / top).glob("bin/busybox"))
+    files["busybox"] = busybox.read_bytes()
     found = {
         path.name.partition(".")[0].replace("-", "_"): path
-        for path in (unpacked_root / "lib" / "modules" / version).rglob("*.ko*")
+        for top in ("lib", "usr/lib")
+        for path in (UNPACKED / top / "modules" / version).rglob("*.ko*")
     }
-    built_in = not found
-    assert not built_in, f"no modules of {version}"
+    assert found, f"no modules of {version}"
     loaded: dict[str, bytes] = {}
 
     def load(name: str) -> None:
@@ -156,10 +164,13 @@ def unpacked(kernel: bytes) -> bytes:
 
 def qemu() -> tuple[list[str], dict[str, str]]:
     """Return the command for QEMU, and the environment that it needs."""
-    share = FOLDER / "unpacked" / "usr" / "share"
-    command = [str(QEMU), "-L", str(share / "qemu"), "-L", str(share / "seabios")]
-    places = (FOLDER / "unpacked" / "usr" / "lib", FOLDER / "unpacked" / "lib")
-    libraries = [str(place / "x86_64-linux-gnu") for place in places]
+    if INSTALLED is not None:
+        return [INSTALLED], {**os.environ}
+    # What this machine has already was not downloaded.
+    shares = [top / "usr/share" / name for top in (UNPACKED, Path("/")) for name in FIRMWARE]
+    command = [str(UNPACKED / "usr/bin/qemu-system-x86_64")]
+    command += [word for share in shares for word in ("-L", str(share))]
+    libraries = [str(UNPACKED / top / "x86_64-linux-gnu") for top in ("usr/lib", "lib")]
     return command, {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(libraries)}
 
 
@@ -167,7 +178,7 @@ def run(*words: object, check: bool = True, cwd: Path | None = None) -> str:
     """Run a command; return what it printed, fail with what it said."""
     name = str(words[0])
     if shutil.which(name) is None:
-        raise SystemExit(f"error: guests take Debian's or Ubuntu's packages: there is no {name}")
+        raise SystemExit(f"error: guests are made of Debian's packages: there is no {name}")
     done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False, cwd=cwd)
     if check and done.returncode != 0:
         raise SystemExit(f"error: {' '.join(map(str, words))}: {done.stdout}{done.stderr}")

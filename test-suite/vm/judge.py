@@ -84,7 +84,11 @@ class Job:
         self.pids: list[int] = []
 
     def __enter__(self) -> Job:
-        self.pids = [answer["pid"] for answer in self.ask("start")]
+        try:
+            self.pids = [answer["pid"] for answer in self.ask("start")]
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -309,7 +313,7 @@ def job(name: str, bin: Path, membind: str, *launcher: str) -> None:
             ranks.ask("discover")
             gone = tasks[-1].cpus
             with offline(gone):
-                ranks.refused(problems, f"CPUs {kernel.ranges(gone)}")
+                ranks.refused(problems, f"CPUs {kernel.ranges(gone)} are offline")
                 ranks.bound(problems, kernel.online())
                 ranks.ask("restore")
 
