@@ -50,7 +50,8 @@ class OfMachine:
     def check(self, *questions: str) -> None:
         for question in questions:
             problems = self.answers.get(question, ["was not asked"])
-            self.assertEqual(problems, [], f"{question}\n" + "\n".join(problems))
+            if problems:
+                self.fail("\n".join([question, *problems]))
 
     def check_both(self, question: str) -> None:
         self.check(f"MPICH: {question}", f"Open MPI: {question}")
