@@ -385,7 +385,7 @@ def _map(words: Sequence[str]) -> int:
         raise _UsageError("say how many tasks the node has, such as -n 4")
     _only_one_prints(options, "svg")
     settings = _settings(options, _node(options), apply=False, env=False, omp_affinity=True)
-    if settings.request is None:
+    if settings.core.is_off:
         raise MpibindError(
             "MPIBIND=off says that nothing is to be mapped; unset MPIBIND to see what would be"
         )
@@ -404,10 +404,7 @@ def _show_mapping(options: argparse.Namespace, settings: Settings) -> int:
         _deliver(mapping.to_svg(), options.svg)
     variables = [part.env for part in parts if part is not None]
     if mapping.topology._core.is_live:
-        variables = [
-            {name: value for name, value in of_task.items() if not given.stays(name)}
-            for of_task in variables
-        ]
+        variables = [given.heed_choice(of_task)[0] for of_task in variables]
     if options.env and options.json:
         _show_json(variables)
     elif options.env:
@@ -503,7 +500,7 @@ def _run(words: Sequence[str]) -> int:
         omp_affinity=options.omp_affinity,
         verbose=options.verbose,
     )
-    if settings.request is not None:
+    if not settings.core.is_off:
         _bind(_place(options, [*words[: len(words) - len(program)]], program), settings)
     return _become(program)
 
@@ -569,7 +566,7 @@ def _bind(here: Place, settings: Settings) -> None:
     from mpibind.binding import bind_at
 
     binding = bind_at(here, settings)
-    told = binding._lines(settings.verbose) if settings.verbose else []
+    told = binding._lines(settings.core.verbose) if settings.core.verbose else []
     if here.local_rank == 0:
         warnings = [text for text in binding._warnings if text]
         told += [f"mpibind run: {binding.hostname}: warning: {text}" for text in warnings]

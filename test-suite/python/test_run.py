@@ -99,8 +99,10 @@ class Launchers(unittest.TestCase):
         command = ["run", "--topology", str(self.MACHINE), *map(str, words), "--", "env"]
         code = f"""
             import sys
-            from mpibind import _core, cli
-            _core.bind = lambda cpus: print("CPUs", _core.id_list(cpus), flush=True)
+            from mpibind import _core, binding, cli
+            def tell(bound):
+                print("CPUs", _core.id_list(bound.cpu_list), flush=True)
+            binding.Binding._bind_process = tell
             sys.exit(cli.main({command}))
             """
         return subprocess.run(
