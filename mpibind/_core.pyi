@@ -31,6 +31,7 @@ __all__ = [
     "open_devices",
     "place",
     "rank_line",
+    "run",
     "sight",
     "started_by",
     "thread_cpus",
@@ -220,6 +221,7 @@ def rank_line(
     gpus: list[str],
     cpus: list[int],
 ) -> str: ...
+def run(words: list[str]) -> int: ...
 def started_by(environ: dict[str, str]) -> str | None: ...
 def thread_cpus() -> list[tuple[int, list[int]]]: ...
 def findings(

@@ -92,7 +92,7 @@ fn source_of(variable: &Option<(&'static str, String)>) -> String {
 }
 
 /// What a variable holds, on one line and with its ends to be seen.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let inside = format!("{text:?}").replace("\\\"", "\"");
     format!("'{}'", &inside[1..inside.len() - 1])
 }

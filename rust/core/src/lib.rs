@@ -32,7 +32,7 @@ mod xml;
 
 pub use cpuset::CpuSet;
 pub use devices::{Gpu, GpuId, Nic, PciAddress, Sight, Uncounted, VIEW_VARIABLES, Vendor, View};
-pub use error::{Error, Result};
+pub use error::{Error, Result, quoted};
 pub use map::map;
 pub use mapping::Mapping;
 pub use request::{

@@ -24,7 +24,7 @@ mod _core {
     #[pymodule_export]
     use crate::report::{Sight, findings, named_gpus, sight};
     #[pymodule_export]
-    use crate::settings::{Settings, heed_choice, place, rank_line, started_by};
+    use crate::settings::{Settings, heed_choice, place, rank_line, run, started_by};
     #[pymodule_export]
     use crate::topology::{
         Request, Topology, count_pci_devices, hwloc_version, id_list, ids_of, open_devices,

@@ -214,3 +214,10 @@ pub(crate) fn heed_choice(
 ) -> (Vec<(String, String)>, Vec<String>) {
     task::heed_choice(variables, |name| text_of(chosen, name))
 }
+
+/// Does what the words after `mpibind run` say: becomes a program. Returns the exit status if it
+/// does not.
+#[pyfunction]
+pub(crate) fn run(words: Vec<OsString>) -> u8 {
+    mpibind_cli::run(words)
+}
