@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 
+use mpibind_core::cache::discover_once;
 use mpibind_core::discover::{Source, discover, open_devices};
 use mpibind_core::launcher::{Place, place, started_by};
 use mpibind_core::settings::{Settings, Words};
@@ -194,7 +195,7 @@ fn bind(options: &Options, settings: &Settings) -> Result<Vec<(String, String)>,
     let open = open_devices();
     let node = match &options.topology {
         Some(path) => discover(Source::Xml(path))?,
-        None => discover(Source::Here { open: &open })?,
+        None => discover_once(&open)?,
     };
     let given =
         VIEW_VARIABLES.iter().filter_map(|name| Some(((*name).into(), own_variable(name)?)));

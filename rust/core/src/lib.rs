@@ -9,6 +9,7 @@
 //! gives the same answer everywhere, so that the nodes of a big machine are tested on a laptop.
 
 pub mod affinity;
+pub mod cache;
 pub mod cgroup;
 mod cpuset;
 pub mod devices;
