@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -270,6 +271,33 @@ class SameProcess(unittest.TestCase):
         done = self.command("run", "--", "cat", stdin=None, input="a line\n")
         self.assertEqual(done.stdout, "a line\n")
 
+    def test_open_files(self):
+        """All that are open, the locks on them and where they stand, and no others."""
+        show = ["sh", "-c", "ls -l /proc/self/fd | sed 's/.* \\([0-9]* -> \\)/\\1/'; cat <&7"]
+        with tempfile.TemporaryFile() as file:
+            file.write(b"read and the rest\n")
+            file.flush()
+            os.dup2(file.fileno(), 7)
+            try:
+                told = []
+                for command in (show, [*self.start, "run", "--", *show]):
+                    os.lseek(7, 9, os.SEEK_SET)
+                    done = subprocess.run(
+                        command, stdin=subprocess.DEVNULL, capture_output=True, pass_fds=(7,)
+                    )
+                    told.append(re.sub(rb"(pipe:|/proc/).*", b"", done.stdout))
+            finally:
+                os.close(7)
+        self.assertTrue(told[0].endswith(b"the rest\n"), told[0])
+        self.assertEqual(*told)
+
+    def test_bytes_that_are_no_text(self):
+        odd = bytes(range(1, 256)).replace(b"\n", b"")
+        env = {**os.environb, b"ODD": odd, b"LC_ALL": b"C.UTF-8"}
+        for show in ([b"printf", b"%s", odd], [b"sh", b"-c", b'printf %s "$ODD"']):
+            words = [*map(os.fsencode, self.start), b"run", b"--", *show]
+            self.assertEqual(subprocess.run(words, env=env, capture_output=True).stdout, odd)
+
     def test_words_that_look_like_options(self):
         show = ["printf", "[%s]"]
         for words in (["-n", "4"], ["--", "-x"], ["--help"], ["--smt=9", ""]):
@@ -358,6 +386,83 @@ class Errors(unittest.TestCase):
 
 class ErrorsThroughPython(Errors):
     start = PYTHON
+
+
+class Command(unittest.TestCase):
+    """The program `mpibind` does `run`, and leaves all else to Python, wherever that is."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def ask(self, *words: object, **how) -> subprocess.CompletedProcess[str]:
+        words = [str(word) for word in words]
+        return subprocess.run(words, capture_output=True, text=True, check=False, **how)
+
+    def test_other_commands_are_those_of_python(self):
+        for words in (
+            ["map", "-n", "2", "--synthetic", "numa:2 core:2 pu:1"],
+            ["--version"],
+            ["--help"],
+            [],
+            ["nosuch"],
+            ["-n", "4"],
+            ["map", "--nosuch"],
+            ["topo", "--topology", "/nosuch"],
+        ):
+            native = self.ask(support.MPIBIND, *words)
+            through_python = self.ask(*PYTHON, *words)
+            self.assertNotEqual(native.stdout + native.stderr, "")
+            for part in ("returncode", "stdout", "stderr"):
+                self.assertEqual(getattr(native, part), getattr(through_python, part))
+
+    def test_help(self):
+        for start in (NATIVE, PYTHON):
+            for word in ("-h", "--help"):
+                done = self.ask(*start, "run", "--smt", "1", word)
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                self.assertTrue(done.stdout.startswith("usage: mpibind run [options] -- PROGRAM"))
+                self.assertLess(max(map(len, done.stdout.splitlines())), 80)
+        # All options of the page and no others.
+        told = {*re.findall(r"(?<![\w-])--[a-z-]+", done.stdout.split("examples:")[0])}
+        for option in told - {"--help"}:
+            said = self.ask(*NATIVE, "run", option, "1", "--help").stderr
+            self.assertNotIn("there is no option", said)
+
+    def test_found_beside_the_name_that_it_was_called_by(self):
+        """As in the views of Spack: a folder of links, with scripts for a Python of its own."""
+        (self.folder / "mpibind").symlink_to(support.MPIBIND)
+        script = self.folder / "mpibind-python"
+        script.write_text('#!/bin/sh\necho "$@"\n')
+        script.chmod(0o755)
+        self.assertEqual(self.ask(self.folder / "mpibind", "map", "a b").stdout, "map a b\n")
+        path = f"{self.folder}{os.pathsep}{os.environ['PATH']}"
+        found = self.ask("mpibind", "map", "a", env={**os.environ, "PATH": path})
+        self.assertEqual(found.stdout, "map a\n")
+        found = self.ask("./mpibind", "map", cwd=self.folder)
+        self.assertEqual(found.stdout, "map\n")
+        # Another link, with nothing beside it.
+        (self.folder / "alone").mkdir()
+        link = self.folder / "alone" / "mpibind"
+        link.symlink_to(support.MPIBIND)
+        self.assertIn("hwloc", self.ask(link, "--version").stdout)
+
+    def test_python_is_not_there(self):
+        program = self.folder / "mpibind"
+        shutil.copy(support.MPIBIND, program)
+        done = self.ask(program, "map", "-n", "4")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn(f'there is no mpibind-python in "{self.folder}"', done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1)
+        # What needs no Python works.
+        self.assertEqual(self.ask(program, "run", "echo", "a").stdout, "a\n")
+        script = self.folder / "mpibind-python"
+        script.write_text("#!/nosuch/python\n")
+        script.chmod(0o755)
+        done = self.ask(program, "map", "-n", "4")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("No such file", done.stderr)
 
 
 def default() -> None:

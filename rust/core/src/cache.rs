@@ -84,7 +84,7 @@ mod store {
         AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, Stat, fchmod, flock, fstat, fstatfs,
         mkdirat, open, openat, renameat, statat, unlinkat,
     };
-    use rustix::process::geteuid;
+    use rustix::process::{Resource, geteuid, getrlimit};
 
     use super::digest;
     use crate::Result;
@@ -190,6 +190,10 @@ mod store {
             self.tidy();
             let rest = format!("{key}\n{}", node.to_json());
             let text = format!("{}\n{rest}", headline(&rest));
+            // Beyond its limit for files the kernel would kill this process.
+            if getrlimit(Resource::Fsize).current.is_some_and(|limit| limit < text.len() as u64) {
+                return;
+            }
             let new = format!("{name}.new");
             // Only one process at a time is here. What another has left half-written is in the way.
             let _ = unlinkat(&self.0, &new, AtFlags::empty());
@@ -266,6 +270,76 @@ mod store {
             anew: impl FnOnce() -> Result<Discovered>,
         ) -> Result<Discovered> {
             anew()
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::path::Path;
+
+    use super::store::{Store, folder};
+    use super::*;
+
+    /// A folder in memory that is removed again.
+    struct Memory(String);
+
+    impl Drop for Memory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_discovered() {
+        let Some(shm) = folder(Path::new("/dev/shm")) else { return };
+        let name = format!("mpibind-test-{}", std::process::id());
+        let _memory = Memory(format!("/dev/shm/{name}"));
+        // Where nothing is kept in memory, there is nothing to test.
+        let Some(store) = Store::below(&shm, &name) else { return };
+        let machine = format!(
+            "{}/../../test-suite/topologies/epyc-7763-nps4-8gpu.xml",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let node = || discover(Source::Xml(Path::new(&machine))).map(Discovered::found_here);
+        let right = node().unwrap();
+        let never = || panic!("it is there already");
+        for key in ["one", "another"] {
+            let mut count = 0;
+            let mut count_and_discover = || {
+                count += 1;
+                node()
+            };
+            store.find_or(key, &mut count_and_discover).unwrap();
+            let read = store.find_or(key, never).unwrap();
+            assert_eq!(count, 1, "{key}");
+            assert_eq!(read.topology, right.topology);
+            assert_eq!(
+                (read.uncounted, read.notes),
+                (right.uncounted.clone(), right.notes.clone())
+            );
+            assert!(read.is_live && read.origin == "this machine");
+        }
+        // A key whose name happens to be that of another.
+        let mut files: Vec<_> =
+            fs::read_dir(format!("/dev/shm/{name}")).unwrap().flatten().map(|f| f.path()).collect();
+        files.retain(|path| path.extension().is_none());
+        fs::rename(&files[0], &files[1]).unwrap();
+        let mut found = 0;
+        for key in ["one", "another"] {
+            found +=
+                i32::from(store.find_or(key, || Err(crate::Error::Launcher("".into()))).is_ok());
+        }
+        assert_eq!(found, 0);
+    }
+
+    #[test]
+    fn variables_that_hwloc_may_look_at() {
+        for name in ["HWLOC_COMPONENTS", "ZES_ENABLE_SYSMAN", "VISIBLE_DEVICES", "DISPLAY"] {
+            assert!(is_heeded(name.as_bytes()), "{name}");
+        }
+        for name in ["PATH", "LOCAL_RANK", "SLURM_LOCALID", "XDG_RUNTIME_DIR"] {
+            assert!(!is_heeded(name.as_bytes()), "{name}");
         }
     }
 }
