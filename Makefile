@@ -95,6 +95,7 @@ bench: build
 	$(BIN)/python test-suite/bench/bind_cost.py
 	$(BIN)/python test-suite/bench/picture.py
 	$(BIN)/python test-suite/bench/command_cost.py
+	$(BIN)/python test-suite/bench/run_cost.py
 
 # A warning is an error, and so is a name that nothing explains.
 docs: build
