@@ -104,6 +104,7 @@ bench: build
 	$(BIN)/python test-suite/bench/bind_cost.py
 	$(BIN)/python test-suite/bench/picture.py
 	$(BIN)/python test-suite/bench/command_cost.py
+	$(BIN)/python test-suite/bench/run_cost.py
 
 # A warning is an error, and so is a name that nothing explains.
 docs: build
@@ -136,8 +137,10 @@ sdist-vendored: $(WHEEL_TOOLS)
 	$(BIN)/python tools/sdist.py --vendored
 
 # Cargo itself knows best what has to be built again.
+# In place, the extension comes into mpibind/ and the command into the environment.
 build: $(READY)
 	$(BIN)/python setup.py --quiet build_rust --inplace
+	install $$(ls -t build/scripts-*/mpibind | head -n 1) $(BIN)/mpibind
 
 $(READY): pyproject.toml setup.py Cargo.toml tools/prerequisites.py
 	$(if $(BASE),,$(error There is no Python 3.10 or newer in "$(or $(PYTHON),$(NAMES))": \

@@ -1,14 +1,15 @@
-"""Builds the extension module mpibind._core with Cargo; pyproject.toml holds the rest."""
+"""Builds the extension module mpibind._core and the command; pyproject.toml holds the rest."""
 
 import sys
 import sysconfig
+import warnings
 from pathlib import Path
 
 import setuptools
 
 # Called without pip, nobody has looked at [build-system] of pyproject.toml.
 try:
-    from setuptools_rust import Binding, RustExtension, build_rust
+    from setuptools_rust import Binding, RustBin, RustExtension, build_rust
 except ModuleNotFoundError:
     build_rust = None
 if build_rust is None or int(setuptools.__version__.partition(".")[0]) < 77:
@@ -25,8 +26,10 @@ class BuildRust(build_rust):
     """Says what a system lacks before Cargo fails for it."""
 
     def run(self):
-        """Build the extension."""
+        """Build both."""
         prerequisites.require()
+        # To find where scripts go, setuptools-rust asks a command that nobody calls.
+        warnings.filterwarnings("ignore", "setup.py install is deprecated")
         super().run()
 
 
@@ -45,7 +48,9 @@ setuptools.setup(
             # Optimised in place too: what is tested and timed is what is installed.
             debug=False,
             args=["--locked"],
-        )
+        ),
+        # The command, in the folder of console scripts.
+        RustBin("mpibind", path="rust/cli/Cargo.toml", debug=False, args=["--locked"]),
     ],
     cmdclass={"build_rust": BuildRust},
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if STABLE else {},

@@ -12,30 +12,33 @@ __all__ = [
     "Request",
     "SavedAffinity",
     "SavedMemory",
+    "Settings",
     "Sight",
     "Topology",
     "__version__",
     "bind",
-    "bind_memory",
-    "check_flag",
-    "check_int",
-    "check_words",
     "count_pci_devices",
     "cpu_quota",
     "cpuset_cpus",
     "current_cpus",
     "findings",
+    "heed_choice",
     "hwloc_version",
     "id_list",
     "ids_of",
     "memory_policy",
     "named_gpus",
     "open_devices",
+    "place",
+    "rank_line",
+    "run",
     "sight",
+    "started_by",
     "thread_cpus",
 ]
 
 _Ids = str | Iterable[SupportsIndex]
+_View = tuple[list[tuple[str, str]], list[str] | None]
 _Gpu = tuple[int, str, str, str | None, str | None, str | None, list[int], str, str]
 
 @final
@@ -51,14 +54,55 @@ class Request:
         restrict_ids: _Ids | None,
         restrict_type: str,
     ) -> Request: ...
-    def for_node(
-        self, ntasks: SupportsIndex, affinity: _Ids | None, quota: float | None
-    ) -> Request: ...
-    def with_views(
-        self, views: list[tuple[list[tuple[str, str]], list[str] | None]]
-    ) -> Request: ...
+    def with_views(self, views: list[_View]) -> Request: ...
+
+@final
+class Settings:
+    def __new__(
+        cls,
+        *,
+        nthreads: SupportsIndex,
+        greedy: bool | int | None,
+        gpu_optim: bool | int | None,
+        smt: SupportsIndex | None,
+        restrict_ids: _Ids | None,
+        restrict_type: str | None,
+        gpu_ids: str,
+        apply: bool | int,
+        env: bool | int,
+        omp_affinity: bool | int,
+        visible: str | None,
+        respect: str,
+        membind: str | None,
+        verbose: SupportsIndex | None,
+        nics: bool | int | None,
+    ) -> Settings: ...
+    @property
+    def is_off(self) -> bool: ...
+    @property
+    def gpu_ids(self) -> str: ...
+    @property
+    def apply(self) -> bool: ...
+    @property
+    def env(self) -> bool: ...
+    @property
+    def respect(self) -> str: ...
+    @property
+    def membind(self) -> str | None: ...
+    @property
+    def verbose(self) -> int: ...
     @property
     def words(self) -> list[tuple[str, str]]: ...
+    def masks_of_one(self, local_size: int) -> list[int] | None: ...
+    def map(
+        self, node: Topology, ntasks: SupportsIndex, masks: _Ids | None, views: list[_View]
+    ) -> Mapping: ...
+    def part(
+        self, mapping: Mapping, task: SupportsIndex
+    ) -> tuple[list[int], int, list[str], list[str], list[tuple[str, str]], list[int]]: ...
+    def bind(
+        self, cpus: _Ids, numas: Sequence[int]
+    ) -> tuple[SavedAffinity, SavedMemory | None, str | None]: ...
 
 @final
 class Topology:
@@ -156,10 +200,6 @@ class SavedMemory:
     def restore(self) -> None: ...
 
 def bind(cpus: _Ids) -> SavedAffinity: ...
-def bind_memory(membind: str, numas: _Ids) -> SavedMemory: ...
-def check_flag(name: str, value: object) -> bool: ...
-def check_int(name: str, value: object) -> int: ...
-def check_words(*, gpu_ids: str, visible: str, respect: str, membind: str | None) -> None: ...
 def count_pci_devices() -> int: ...
 def cpu_quota() -> float | None: ...
 def cpuset_cpus() -> str | None: ...
@@ -167,7 +207,22 @@ def current_cpus() -> list[int]: ...
 def id_list(ids: Iterable[SupportsIndex]) -> str: ...
 def ids_of(list: _Ids) -> list[int]: ...
 def memory_policy() -> str: ...
+def heed_choice(
+    variables: list[tuple[str, str]], chosen: dict[str, str]
+) -> tuple[list[tuple[str, str]], list[str]]: ...
 def open_devices() -> list[str]: ...
+def place(
+    local_rank: SupportsIndex | None, local_size: SupportsIndex | None, environ: dict[str, str]
+) -> tuple[int, int, int, int]: ...
+def rank_line(
+    hostname: str,
+    here: tuple[int, int, int, int],
+    nthreads: int,
+    gpus: list[str],
+    cpus: list[int],
+) -> str: ...
+def run(words: list[str]) -> int: ...
+def started_by(environ: dict[str, str]) -> str | None: ...
 def thread_cpus() -> list[tuple[int, list[int]]]: ...
 def findings(
     topology: Topology,

@@ -7,8 +7,8 @@ import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpibind import _core, given
-from mpibind.errors import AffinityError, InvalidParameterError, LauncherError
-from mpibind.settings import Settings, naming_source, resolve
+from mpibind.errors import LauncherError
+from mpibind.settings import Settings, resolve
 from mpibind.topology import load
 
 if TYPE_CHECKING:
@@ -102,28 +102,19 @@ def bind(
     try:
         here = place(local_rank, local_size)
     except LauncherError:
-        if settings.request is not None:
+        if not settings.core.is_off:
             raise
         here = place(0, 1)  # nothing will be done, and that needs no place
     binding = bind_at(here, settings)
-    if settings.verbose:
-        print("\n".join(binding._lines(settings.verbose)), flush=True)
+    if settings.core.verbose:
+        print("\n".join(binding._lines(settings.core.verbose)), flush=True)
     binding._warn(stacklevel=3)
     return binding
 
 
 def bind_at(here: Place, settings: Settings) -> Binding:
     """Map this node and bind this process to its part. Nothing is printed, and nobody is warned."""
-    masks = None
-    if settings.respect == "affinity":
-        if here.local_size > 1:
-            error = InvalidParameterError(
-                f"respect='affinity' is not legal with local_size={here.local_size}: one process "
-                "does not know the masks of the others; use mpibind.mpi.bind() or respect='cgroup'"
-            )
-            error.parameter, error.value, error.legal = "respect", "'affinity'", "'cgroup'"
-            raise error
-        masks = _core.current_cpus()
+    masks = settings.core.masks_of_one(here.local_size)
     mapping, parts = map_node(settings, here.local_size, masks, [given.view()])
     binding = Binding(parts[here.local_rank], here, settings, mapping)
     binding._bind_process()
@@ -151,36 +142,20 @@ def map_node(
 
     With ``MPIBIND=off`` there is neither. There is one view for all tasks, or one of each.
     """
-    if settings.request is None:
+    if settings.core.is_off:
         return None, [None] * ntasks
     from mpibind.mapping import Mapping
 
     node = load(settings.topology, given.opened(views))
     core = map_core(node, settings, ntasks, masks, views)
-    mapping = Mapping(core, settings.gpu_ids)
     notes = tuple(core.notes)
-    parts: list[Part | None] = [
-        Part(
-            tuple(core.cpus(task)),
-            core.nthreads(task),
-            gpus,
-            tuple(core.nics(task)),
-            {
-                name: value
-                for name, value in mapping.env(
-                    task,
-                    omp_affinity=settings.omp_affinity,
-                    visible=settings.visible,
-                    nics=settings.nics,
-                ).items()
-                if name not in settings.left_out
-            },
-            tuple(core.numas(task)),
-            notes,
+    parts: list[Part | None] = []
+    for task in range(ntasks):
+        cpus, nthreads, gpus, nics, env, numas = settings.core.part(core, task)
+        parts.append(
+            Part(tuple(cpus), nthreads, tuple(gpus), tuple(nics), dict(env), tuple(numas), notes)
         )
-        for task, gpus in enumerate(mapping.gpus)
-    ]
-    return mapping, parts
+    return Mapping(core, settings.core.gpu_ids), parts
 
 
 def map_core(
@@ -191,16 +166,7 @@ def map_core(
     views: list[given.View],
 ) -> _core.Mapping:
     """Map the tasks of a node within what the system grants them."""
-    assert settings.request is not None, "MPIBIND=off leaves nothing to map"
-    # Whoever only looks at another machine does not want this one's limits, nor its GPUs.
-    quota = _core.cpu_quota() if settings.apply or node._core.is_live else None
-    if not (settings.apply or settings.env or node._core.is_live):
-        views = []
-    try:
-        request = settings.request.for_node(ntasks, masks, quota)
-        return node._core.map(given.requested(request, views))
-    except InvalidParameterError as error:
-        raise naming_source(error, settings.sources) from None
+    return settings.core.map(node._core, ntasks, masks, given.records(views))
 
 
 class Binding:
@@ -346,30 +312,26 @@ class Binding:
         Raises AffinityError if the threads cannot be bound; nothing is changed then. That memory
         cannot be bound is only told: containers often forbid it, and the CPUs are worth having.
         """
-        if not self._settings.apply:
+        core = self._settings.core
+        if not core.apply:
             return
-        self._saved_cpus = _core.bind(self.cpu_list)
+        self._saved_cpus, self._saved_memory, warning = core.bind(self.cpu_list, self._part.numas)
         self.applied = True
-        if self._settings.membind is None:
-            return
-        try:
-            self._saved_memory = _core.bind_memory(self._settings.membind, self._part.numas)
-        except AffinityError as error:
-            self._warnings.append(f"the CPUs are bound, memory is not: {error}")
-        else:
-            self.membind = self._settings.membind
+        if warning is not None:
+            self._warnings.append(warning)
+        elif core.membind is not None:
+            self.membind = core.membind
 
     def _set_environment(self) -> None:
         """Put the variables into the environment, and tell runtimes that read them already."""
-        if not self._settings.env:
+        if not self._settings.core.env:
             return
         from mpibind import runtimes
 
         said_before = os.environ.get("OMP_NUM_THREADS")
-        for name, value in self._part.env.items():
-            if given.stays(name):
-                self.notes += (f"{name}={os.environ[name]!r} was set before and stays",)
-                continue
+        variables, notes = given.heed_choice(self._part.env)
+        self.notes += tuple(notes)
+        for name, value in variables.items():
             self._replaced[name] = given.set_variable(name, value)
             self.env[name] = value
         self._warnings.append(runtimes.gpu_warning(self.env))

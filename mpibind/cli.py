@@ -1,11 +1,11 @@
-"""The command ``mpibind``: see where tasks go, on any node, and start programs bound.
+"""The command line: see where tasks go, on any node, and start programs bound.
 
-Each command's parser is made when it is asked for, and its modules are loaded then: ``mpibind run``
-is started by thousands of ranks at once.
+The command ``mpibind`` itself is a small program without Python, in ``rust/cli``: thousands of
+ranks start ``mpibind run`` at once. What is not ``run`` it leaves to this module.
 
-Exit status: 0, 1 if something failed, 2 if it was asked for wrongly. A program that ``mpibind run``
-starts has its own; 127 says that there is no such program and 126 that it cannot be run, as shells
-say it.
+Each command's parser is made when it is asked for, and its modules are loaded then.
+
+Exit status: 0, 1 if something failed, 2 if it was asked for wrongly.
 """
 
 from __future__ import annotations
@@ -385,7 +385,7 @@ def _map(words: Sequence[str]) -> int:
         raise _UsageError("say how many tasks the node has, such as -n 4")
     _only_one_prints(options, "svg")
     settings = _settings(options, _node(options), apply=False, env=False, omp_affinity=True)
-    if settings.request is None:
+    if settings.core.is_off:
         raise MpibindError(
             "MPIBIND=off says that nothing is to be mapped; unset MPIBIND to see what would be"
         )
@@ -404,10 +404,7 @@ def _show_mapping(options: argparse.Namespace, settings: Settings) -> int:
         _deliver(mapping.to_svg(), options.svg)
     variables = [part.env for part in parts if part is not None]
     if mapping.topology._core.is_live:
-        variables = [
-            {name: value for name, value in of_task.items() if not given.stays(name)}
-            for of_task in variables
-        ]
+        variables = [given.heed_choice(of_task)[0] for of_task in variables]
     if options.env and options.json:
         _show_json(variables)
     elif options.env:
@@ -447,158 +444,11 @@ def _sweep(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    parser = _Parser(
-        "run",
-        "Binds this process as the task of its node that the launcher says it is, sets\n"
-        "the environment (OMP_NUM_THREADS, OMP_PLACES, OMP_PROC_BIND, the variable for\n"
-        "GPUs), and becomes the program. Without a launcher the program gets the whole\n"
-        "node.",
-        "mpibind run [options] -- PROGRAM [ARGUMENT ...]",
-        "  mpiexec -n 4 mpibind run -- ./app\n"
-        "  srun -N 2 --ntasks-per-node=8 mpibind run --smt 1 -- ./app input.dat\n"
-        "  torchrun --no-python --nproc-per-node=4 mpibind run -- python train.py\n"
-        "  mpibind run -v -- ./app                         one process, the whole node\n",
-    )
-    parser.add_argument(
-        "-n",
-        "--ntasks",
-        metavar="TASKS",
-        type=_whole,
-        help="tasks on this node, if the launcher does not tell",
-    )
-    parser.add_argument(
-        "--local-rank", metavar="R", type=_whole, help="which of them this is, if it does not tell"
-    )
-    parser.add_argument("--topology", metavar="FILE", help="hwloc's XML of this node")
-    _add_mapping(parser)
-    group = parser.add_argument_group("the binding")
-    group.add_argument(
-        "--respect", metavar="cgroup|affinity", default="cgroup", help="what limits the CPUs"
-    )
-    group.add_argument(
-        "--membind", metavar="bind|preferred", help="bind memory too: must it, or should it"
-    )
-    group.add_argument(
-        "--omp-affinity",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="pin OpenMP's threads (OMP_PLACES, OMP_PROC_BIND)",
-    )
-    group.add_argument(
-        "-v",
-        "--verbose",
-        action="count",
-        help="print a line for each task on standard error; -vv adds notes",
-    )
-    parser.add_argument("program", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    options = parser.parse(words)
-    program = options.program[1:] if options.program[:1] == ["--"] else options.program
-    if not program or not program[0]:
-        raise _UsageError("say which program to run, such as `mpibind run -- ./app`")
-    settings = _settings(
-        options,
-        options.topology,
-        respect=options.respect,
-        membind=options.membind,
-        omp_affinity=options.omp_affinity,
-        verbose=options.verbose,
-    )
-    if settings.request is not None:
-        _bind(_place(options, [*words[: len(words) - len(program)]], program), settings)
-    return _become(program)
+    """Do what the program `mpibind` does by itself, in the same way."""
+    from mpibind import _core
 
-
-def _place(options: argparse.Namespace, own: list[str], program: list[str]) -> Place:
-    """Find out which task of its node this process is; alone, it is the only one."""
-    from mpibind.errors import LauncherError
-    from mpibind.launcher import place, started_by
-
-    if options.ntasks is not None and options.ntasks < 1:
-        raise _UsageError(f"-n {options.ntasks}: it must be 1 or more (tasks of this node)")
-    launcher = started_by()
-    if launcher is None and options.local_rank is not None and options.ntasks is None:
-        raise _UsageError(
-            f"--local-rank {options.local_rank} is one of how many? Say it with -n, such as -n 4"
-        )
-    if launcher is None and options.local_rank is None:
-        if options.ntasks not in (None, 1):
-            raise _UsageError(
-                f"-n {options.ntasks}: no launcher has started {options.ntasks} tasks, and "
-                f"`mpibind run` starts one; type: {_with_launcher(options.ntasks, own, program)}"
-            )
-        return place(0, 1)
-    try:
-        told = place()
-    except LauncherError:
-        return place(options.local_rank, options.ntasks)
-    if options.ntasks not in (None, told.local_size):
-        raise _UsageError(
-            f"-n {options.ntasks}: {launcher} says that it started {told.local_size} on this node; "
-            "leave -n away"
-        )
-    return told if options.local_rank is None else place(options.local_rank, options.ntasks)
-
-
-def _with_launcher(ntasks: int, own: list[str], program: list[str]) -> str:
-    """Write the command that would have been right."""
-    import shlex
-
-    launcher = "mpiexec"
-    if "SLURM_JOB_ID" in os.environ:
-        launcher = "srun"
-    elif "FLUX_URI" in os.environ:
-        launcher = "flux run"
-    # All words but this one's, whichever way it is written.
-    rest: list[str] = []
-    words = iter(own)
-    for word in words:
-        if word in ("-n", "--ntasks"):
-            next(words, None)
-        elif word != "--" and not word.startswith(("-n", "--ntasks=")):
-            rest.append(word)
-    command = [*launcher.split(), "-n", str(ntasks), "mpibind", "run", *rest, "--", *program]
-    return shlex.join(command)
-
-
-def _bind(here: Place, settings: Settings) -> None:
-    """Bind this process and set its environment.
-
-    Told on standard error: standard output is the program's. The tasks of a node would all say the
-    same, so its first one does.
-    """
-    from mpibind.binding import bind_at
-
-    binding = bind_at(here, settings)
-    told = binding._lines(settings.verbose) if settings.verbose else []
-    if here.local_rank == 0:
-        warnings = [text for text in binding._warnings if text]
-        told += [f"mpibind run: {binding.hostname}: warning: {text}" for text in warnings]
-    else:
-        told = told[:1]
-    for line in told:
-        _complain(line)
-
-
-def _become(program: list[str]) -> int:
-    """Replace this process by a program; return only if that fails."""
     _forget_locale_of_python()
-    name = program[0]
-    try:
-        os.execvp(name, program)
-    except FileNotFoundError:
-        where = "there is no such file" if "/" in name else "it is not in a folder of PATH"
-        words = f"{where}, or its interpreter is missing"
-        return _failed("mpibind run", f"cannot run {name!r}: {words}", 127)
-    except NotADirectoryError as error:
-        return _failed("mpibind run", f"cannot run {name!r}: {error.strerror}", 127)
-    except PermissionError:
-        from pathlib import Path
-
-        words = "it is a folder" if Path(name).is_dir() else "it is not executable (chmod +x)"
-        return _failed("mpibind run", f"cannot run {name!r}: {words}", 126)
-    except OSError as error:
-        words = f"{error.strerror}; a script needs a first line such as #!/bin/sh"
-        return _failed("mpibind run", f"cannot run {name!r}: {words}", 126)
+    return _core.run([*words])
 
 
 def _forget_locale_of_python() -> None:

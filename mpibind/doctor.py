@@ -513,7 +513,7 @@ def _settings(seen: Situation) -> Iterator[Finding]:
     if isinstance(seen.settings, MpibindError):
         advice = "correct it or unset it: every bind() fails like this"
         yield Finding("problem", "settings", str(seen.settings), advice)
-    elif seen.settings.request is None:
+    elif seen.settings.core.is_off:
         words = "MPIBIND=off: bind() and `mpibind run` do nothing"
         yield Finding("note", "off", words, "unset MPIBIND, or make it on")
     elif not isinstance(seen.node, MpibindError):

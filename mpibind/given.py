@@ -43,21 +43,26 @@ def set_variable(name: str, value: str) -> str | None:
     return old
 
 
-def stays(name: str) -> bool:
-    """Tell whether a variable names network cards and was set by someone else, who has chosen."""
-    if name not in _core.NIC_VARIABLES:
-        return False
-    value = os.environ.get(name)
-    return value is not None and value != _ours.get(name, ("", None))[0]
+def heed_choice(variables: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Leave out variables that someone else has set to choose devices.
+
+    Returns what is left, and a note for each that stays as it is.
+    """
+    values = ((name, os.environ.get(name)) for name in variables)
+    chosen = {
+        name: value
+        for name, value in values
+        if value is not None and value != _ours.get(name, ("", None))[0]
+    }
+    left, notes = _core.heed_choice([*variables.items()], chosen)
+    return dict(left), notes
 
 
-def requested(request: _core.Request, views: Sequence[View]) -> _core.Request:
-    """Ask for a mapping within what the tasks were given: one view for all, or one of each."""
+def records(views: Sequence[View]) -> list[tuple[list[tuple[str, str]], list[str] | None]]:
+    """Return the views as the core takes them: one for all tasks, or one of each."""
     # That all may open the same is known from discovery.
     alike = len({each.files for each in views}) < 2
-    return request.with_views(
-        [(list(each.variables), None if alike else list(each.files)) for each in views]
-    )
+    return [(list(each.variables), None if alike else list(each.files)) for each in views]
 
 
 def opened(views: Iterable[View]) -> list[str]:

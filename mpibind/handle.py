@@ -257,7 +257,7 @@ class MpibindHandle:
         node = load(self._topology_file)._core
         # On this machine a job may have but some of the GPUs.
         views = [given.view()] if node.is_live else []
-        mapping = node.map(given.requested(self._request, views))
+        mapping = node.map(self._request.with_views(given.records(views)))
         _check_gpu_ids(mapping, self._gpu_ids)
         self._forget()
         self._mapping = mapping

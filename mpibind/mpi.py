@@ -501,7 +501,7 @@ def _own_verdict(
         None if failure is None else (comm.rank, host, failure),
         None if settings is None else (comm.rank, host, settings.words()),
         None,
-        0 if settings is None else settings.verbose,
+        0 if settings is None else settings.core.verbose,
         node.size == 1,
         differs,
     )
@@ -541,8 +541,8 @@ def _share_out(
         return message, None
     masks: set[int] | None = None
     views = [view]
-    needs_masks = settings is not None and settings.respect == "affinity"
-    if settings is not None and settings.request is not None and (ask or needs_masks):
+    needs_masks = settings is not None and settings.core.respect == "affinity"
+    if settings is not None and not settings.core.is_off and (ask or needs_masks):
         _scatter(node, [_Ask()] * node.size)
         told = node.gather((_own_mask(), view)) or []
         views = [each for _, each in told]
@@ -603,7 +603,7 @@ def _bind_part(
 ) -> Binding:
     assert isinstance(share, _Share)
     ours = settings.topology_word()
-    if settings.request is not None and share.part is not None and ours != share.topology:
+    if not settings.core.is_off and share.part is not None and ours != share.topology:
         raise errors.InvalidParameterError(
             f"ranks of one node disagree: topology={ours} here, {share.topology} on the node's "
             "first rank; all ranks of a node must ask for the same"

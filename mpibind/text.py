@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpibind import _core
 from mpibind.launcher import Place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from mpibind import _core
     from mpibind.binding import Binding
     from mpibind.topology import Devices, Gpu, Gpus, Topology, Uncounted
 
@@ -35,8 +35,7 @@ def rank(
     hostname: str, here: Place, nthreads: int, gpus: Iterable[str], cpus: Iterable[int]
 ) -> str:
     """One rank, its threads, GPUs and CPUs."""
-    where = f"{here.rank}/{here.size}: lrank {here.local_rank}/{here.local_size}"
-    return f"{hostname} task {where} nths {nthreads} gpus {list(gpus)} cpus {list(cpus)}"
+    return _core.rank_line(hostname, here, nthreads, [*gpus], [*cpus])
 
 
 def variables(values: Mapping[str, Sequence[str]]) -> str:

@@ -486,7 +486,7 @@ class Topology:
             restrict_type=restrict_type,
         )
         views = given.of_environments(environ)
-        mapping = Mapping(self._core.map(given.requested(request, views)), gpu_ids)
+        mapping = Mapping(self._core.map(request.with_views(given.records(views))), gpu_ids)
         for text in mapping._core.warnings:
             warnings.warn(text, UserWarning, stacklevel=2)
         return mapping

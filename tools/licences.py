@@ -1,4 +1,4 @@
-"""Writes LICENSES.md: the licences of what is compiled into the extension module.
+"""Writes LICENSES.md: the licences of what is compiled into the extension module and the command.
 
 cargo-about reads the crates that Cargo.lock names; the licence of libhwloc stands in its source.
 """

@@ -31,7 +31,8 @@ def build(machine: str) -> None:
     prefix = libhwloc.WORK / machine
     if libhwloc.build(prefix, target=target):
         # Cargo does not see that there is another library at the same place.
-        stale = ["--package=hwlocality-sys", "--package=mpibind-core", "--package=mpibind-pyext"]
+        stale = [f"--package={name}" for name in ("hwlocality-sys", "mpibind-core")]
+        stale += ["--package=mpibind-cli", "--package=mpibind-pyext"]
         run(["cargo", "clean", "--quiet", "--release", f"--target={triple}", *stale], None)
     staging = libhwloc.ROOT / "build" / "wheel" / machine
     shutil.rmtree(staging, ignore_errors=True)

@@ -29,7 +29,6 @@ COMMANDS = {
     "mpibind map -n 8, AMD node with 8 GPUs": [MPIBIND, "map", "-n", "8", "--topology", AMD],
     "mpibind map -n 8 --json, the same": [MPIBIND, "map", "-n", "8", "--topology", AMD, "--json"],
     "mpibind map --sweep, the same": [MPIBIND, "map", "--sweep", "--topology", AMD],
-    "mpibind run true, this machine": [MPIBIND, "run", "true"],
     "python -c 'import numpy'": [sys.executable, "-c", "import numpy"],
 }
 

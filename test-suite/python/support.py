@@ -134,14 +134,19 @@ def run(
     return done.stdout
 
 
-def command(*words: object, **how) -> subprocess.CompletedProcess[str]:
-    """Run the command ``mpibind`` in a process of its own; return what came of it.
+MPIBIND = str(Path(sys.executable).parent / "mpibind")
+"""The command, which is a program without Python."""
 
-    `how` is for subprocess.run; ``env`` adds to this process's variables.
+
+def command(*words: object, start: tuple[str, ...] = (), **how) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own; return what came of it.
+
+    Through ``python -m mpibind`` unless `start` is another way. `how` is for subprocess.run;
+    ``env`` adds to this process's variables.
     """
     env = {**os.environ, **how.pop("env", {})}
     return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "mpibind", *map(str, words)],
+        [*(start or (sys.executable, "-W", "error", "-m", "mpibind")), *map(str, words)],
         env=env,
         **{
             "stdin": subprocess.DEVNULL,

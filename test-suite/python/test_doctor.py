@@ -30,11 +30,11 @@ OWN = {"quota-below-cpus", "cgroup-below-node"}
 # What would be found by itself, if the tests were started by a launcher or so.
 CLEAN = """
     import os, sys
-    from mpibind import launcher
-    names = [name for known in launcher._LAUNCHERS for name in known[1:]]
-    names += ["OMP_NUM_THREADS", "OMP_PLACES", "OMP_PROC_BIND", "HWLOC_COMPONENTS"]
-    for name in names:
-        os.environ.pop(name, None)
+    launchers = ("LOCAL_", "RANK", "WORLD_", "OMPI_", "MPI_", "PMI_", "MV2_", "MVP_", "JSM_",
+                 "PALS_", "FLUX_", "SLURM_")
+    for name in [*os.environ]:
+        if name.startswith((*launchers, "OMP_", "HWLOC_COMPONENTS")):
+            del os.environ[name]
     os.environ.update({changes})
     {before}
     from mpibind import cli

@@ -10,7 +10,7 @@ from unittest import mock
 import support
 
 from mpibind import InvalidParameterError
-from mpibind.settings import read_words, resolve
+from mpibind.settings import resolve
 
 
 @contextlib.contextmanager
@@ -23,43 +23,6 @@ def words(**arguments: object) -> dict[str, str]:
     return resolve(**arguments).words()
 
 
-class Words(unittest.TestCase):
-    def test_words_of_mpibind(self):
-        cases = {
-            "": {},
-            "on": {"off": False},
-            "off": {"off": True},
-            "v": {"verbose": 1},
-            "v:0": {"verbose": 0},
-            "verbose": {"verbose": 1},
-            "V:2": {"verbose": 2},
-            "gpu": {"gpu_optim": True},
-            "gpu:0": {"gpu_optim": False},
-            "gpu:1": {"gpu_optim": True},
-            "greedy": {"greedy": True},
-            "greedy:0": {"greedy": False},
-            "smt:2": {"smt": 2},
-            "nics": {"nics": True},
-            "nics:0": {"nics": False},
-            "visdevs": {"visible": "off"},
-            "omp_places": {"left_out": {"OMP_PLACES"}},
-            "omp_proc_bind,omp_places": {"left_out": {"OMP_PLACES", "OMP_PROC_BIND"}},
-            " on , smt:1,,v ": {"off": False, "smt": 1, "verbose": 1},
-        }
-        for text, expected in cases.items():
-            with self.subTest(text):
-                self.assertEqual(read_words(text), read_words("")._replace(**expected))
-
-    def test_wrong_words_list_the_right_ones(self):
-        wrong = "smt smt: smt:x smt:-1 smt:65536 gpu:2 nics:2 off:1 of on;v"
-        for text in wrong.split():
-            with self.subTest(text), self.assertRaises(InvalidParameterError) as caught:
-                read_words(text)
-            self.assertEqual(caught.exception.parameter, "MPIBIND")
-            self.assertIn(repr(text), str(caught.exception))
-            self.assertIn("greedy[:0|1], smt:K, nics[:0|1], omp_places", str(caught.exception))
-
-
 class Precedence(unittest.TestCase):
     def test_argument_then_variable_then_default(self):
         self.assertEqual(words()["smt"], "0")
@@ -69,13 +32,13 @@ class Precedence(unittest.TestCase):
                 [told[name] for name in ("smt", "greedy", "gpu_optim", "visible")],
                 ["2", "False", "False", "'off'"],
             )
-            self.assertEqual(resolve().verbose, 1)
+            self.assertEqual(resolve().core.verbose, 1)
             given = words(smt=0, greedy=True, gpu_optim=True, visible="own")
             self.assertEqual(
                 [given[name] for name in ("smt", "greedy", "gpu_optim", "visible")],
                 ["0", "True", "True", "'own'"],
             )
-            self.assertEqual(resolve(verbose=False).verbose, 0)
+            self.assertEqual(resolve(verbose=False).core.verbose, 0)
 
     def test_restriction(self):
         with variables(MPIBIND_RESTRICT="0-3,8", MPIBIND_RESTRICT_TYPE="mem"):
@@ -115,8 +78,8 @@ class Precedence(unittest.TestCase):
 
     def test_off_beats_everything(self):
         with variables(MPIBIND="smt:1,off"):
-            settings = resolve(nthreads="not even a number", apply=True, verbose=True)
-            self.assertIsNone(settings.request)
+            settings = resolve(nthreads="not even a number", apply=True, verbose=True).core
+            self.assertTrue(settings.is_off)
             self.assertFalse(settings.apply or settings.env or settings.verbose)
 
     def test_wrong_arguments(self):

@@ -24,6 +24,7 @@ class Contents(unittest.TestCase):
     def setUp(self):
         self.wheel = installed.built()
         self.extension = installed.unpacked() / "mpibind" / "_core.abi3.so"
+        self.command = installed.unpacked() / "bin" / "mpibind"
 
     def test_name(self):
         self.assertRegex(self.wheel.name, f"^{NAME}$")
@@ -42,17 +43,23 @@ class Contents(unittest.TestCase):
         self.assertEqual(names, ["PyInit__core"])
 
     def test_what_it_needs(self):
-        listed = installed.run("readelf", "--dynamic", self.extension)
-        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", listed)
-        for name in needed:
-            self.assertRegex(name, r"^(lib(c|m|dl|pthread)\.so\.\d|ld-linux-.*|libgcc_s\.so\.1)$")
-        self.assertNotRegex(listed, r"RPATH|RUNPATH")
+        for file in (self.extension, self.command):
+            listed = installed.run("readelf", "--dynamic", file)
+            needed = re.findall(r"\(NEEDED\).*\[(.*)\]", listed)
+            system = r"^(lib(c|m|dl|pthread)\.so\.\d|ld-linux-.*|libgcc_s\.so\.1)$"
+            for name in needed:
+                self.assertRegex(name, system)
+            self.assertNotRegex(listed, r"RPATH|RUNPATH")
 
     def test_old_c_library(self):
-        listed = installed.run("objdump", "--dynamic-syms", self.extension)
-        versions = re.findall(r"GLIBC_(\d+)\.(\d+)", listed)
-        self.assertTrue(versions)
-        self.assertLessEqual(max(tuple(map(int, version)) for version in versions), GLIBC)
+        for file in (self.extension, self.command):
+            listed = installed.run("objdump", "--dynamic-syms", file)
+            versions = re.findall(r"GLIBC_(\d+)\.(\d+)", listed)
+            self.assertTrue(versions)
+            self.assertLessEqual(max(tuple(map(int, version)) for version in versions), GLIBC)
+
+    def test_the_command_needs_no_python(self):
+        self.assertEqual(installed.run(self.command, "run", "echo", "a b"), "a b\n")
 
     def test_auditwheel(self):
         told = installed.run(sys.executable, "-m", "auditwheel", "show", self.wheel)
@@ -62,9 +69,9 @@ class Contents(unittest.TestCase):
         installed.run(sys.executable, "-m", "abi3audit", "--strict", self.wheel)
 
     def test_it_does_not_tell_where_it_was_built(self):
-        content = self.extension.read_bytes()
-        for folder in (support.ROOT, Path.home() / ".cargo"):
-            self.assertNotIn(bytes(folder), content)
+        for file in (self.extension, self.command):
+            for folder in (support.ROOT, Path.home() / ".cargo"):
+                self.assertNotIn(bytes(folder), file.read_bytes())
 
     def test_licence_of_libhwloc(self):
         with zipfile.ZipFile(self.wheel) as packed:

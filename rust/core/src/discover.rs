@@ -84,6 +84,12 @@ impl Discovered {
         }
     }
 
+    /// The same as what was discovered on this machine, of which it is a copy.
+    pub(crate) fn found_here(self) -> Self {
+        let material = Material::Root(PathBuf::from("/"));
+        Self { origin: THIS_MACHINE.into(), is_live: true, material, ..self }
+    }
+
     /// The node in hwloc's own XML, which `lstopo` and all of hwloc's users read. It has more than
     /// a [`Topology`] keeps: caches that add no structure, distances, memory attributes.
     ///
@@ -170,6 +176,17 @@ fn file_tree() -> PathBuf {
     variable("HWLOC_FSROOT").map_or_else(|| PathBuf::from("/"), |(_, root)| root.into())
 }
 
+/// Whether [`Source::Here`] is the machine that this runs on, and nothing in its place.
+pub(crate) fn is_this_machine() -> bool {
+    let others = ["MPIBIND_TOPOFILE", "HWLOC_XMLFILE", "HWLOC_SYNTHETIC"];
+    others.into_iter().all(|name| variable(name).is_none()) && file_tree() == Path::new("/")
+}
+
+/// The version of the interface of the libhwloc that is loaded.
+pub(crate) fn interface_version() -> usize {
+    hwloc2::hwloc_api_version()
+}
+
 /// The version of the libhwloc that is loaded, such as `2.9.0`.
 pub fn hwloc_version() -> String {
     // Its calls know the version of its interface only, but it signs what it makes.
@@ -200,11 +217,13 @@ pub fn open_devices() -> Vec<String> {
     Files::new(&file_tree(), &[]).open_devices()
 }
 
+const THIS_MACHINE: &str = "this machine";
+
 fn from_this_machine(open: &[String]) -> Result<Discovered> {
     let root = file_tree();
     let is_live = root == Path::new("/");
     let origin =
-        if is_live { "this machine".to_owned() } else { format!("{root:?} (from HWLOC_FSROOT)") };
+        if is_live { THIS_MACHINE.to_owned() } else { format!("{root:?} (from HWLOC_FSROOT)") };
     if !is_live && !root.join("sys").is_dir() {
         let reason = format!(
             "{:?} is not a folder; HWLOC_FSROOT must be the root of a Linux file tree",

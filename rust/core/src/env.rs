@@ -36,6 +36,17 @@ pub enum Visible {
     Off,
 }
 
+impl Visible {
+    /// The word for it, which is also what is read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::OwnFirst => "own-first",
+            Self::Off => "off",
+        }
+    }
+}
+
 impl FromStr for Visible {
     type Err = Error;
 

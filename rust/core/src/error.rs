@@ -8,7 +8,7 @@ use crate::CpuSet;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A parameter has a value that is not legal.
-    #[error("{parameter}={value} is not legal: {legal}")]
+    #[error("{parameter}={value} is not legal: {legal}{}", source_of(variable))]
     InvalidParameter {
         /// The name of the parameter, as users write it.
         parameter: &'static str,
@@ -16,7 +16,12 @@ pub enum Error {
         value: String,
         /// What is legal, and what to do.
         legal: String,
+        /// The variable that the value came from, with all that it says, if it came from one.
+        variable: Option<(&'static str, String)>,
     },
+    /// The launcher does not say, or says wrong, which task of its node a process is.
+    #[error("{0}")]
+    Launcher(String),
     /// A topology could not be read or discovered.
     #[error("cannot use the topology {origin}: {reason}")]
     Topology {
@@ -66,10 +71,28 @@ impl Error {
         value: impl fmt::Display,
         legal: impl Into<String>,
     ) -> Self {
-        Self::InvalidParameter { parameter, value: value.to_string(), legal: legal.into() }
+        Self::InvalidParameter {
+            parameter,
+            value: value.to_string(),
+            legal: legal.into(),
+            variable: None,
+        }
     }
 
     pub(crate) fn topology(origin: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Topology { origin: origin.into(), reason: reason.into() }
     }
+}
+
+fn source_of(variable: &Option<(&'static str, String)>) -> String {
+    match variable {
+        None => String::new(),
+        Some((name, value)) => format!(" (from {name}={})", quoted(value)),
+    }
+}
+
+/// What a variable holds, on one line and with its ends to be seen.
+pub fn quoted(text: &str) -> String {
+    let inside = format!("{text:?}").replace("\\\"", "\"");
+    format!("'{}'", &inside[1..inside.len() - 1])
 }

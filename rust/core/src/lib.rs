@@ -9,6 +9,7 @@
 //! gives the same answer everywhere, so that the nodes of a big machine are tested on a laptop.
 
 pub mod affinity;
+pub mod cache;
 pub mod cgroup;
 mod cpuset;
 pub mod devices;
@@ -17,19 +18,22 @@ pub mod env;
 mod error;
 mod given;
 pub mod json;
+pub mod launcher;
 mod map;
 mod mapping;
 pub mod memory;
 mod nics;
 pub mod report;
 mod request;
+pub mod settings;
 mod summary;
+pub mod task;
 mod topology;
 mod xml;
 
 pub use cpuset::CpuSet;
 pub use devices::{Gpu, GpuId, Nic, PciAddress, Sight, Uncounted, VIEW_VARIABLES, Vendor, View};
-pub use error::{Error, Result};
+pub use error::{Error, Result, quoted};
 pub use map::map;
 pub use mapping::Mapping;
 pub use request::{
@@ -37,3 +41,11 @@ pub use request::{
 };
 pub use summary::Summary;
 pub use topology::{Group, Kind, Level, NumaNode, Object, ObjectId, Topology, Tree, TreeNode};
+
+/// The variables of a process: what one holds, if it is set.
+pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// A variable of this process. Bytes that are no text become marks.
+pub fn own_variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}

@@ -25,6 +25,16 @@ pub enum Binding {
     Preferred,
 }
 
+impl Binding {
+    /// The word for it, which is also what is read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::Preferred => "preferred",
+        }
+    }
+}
+
 impl FromStr for Binding {
     type Err = Error;
 

@@ -94,12 +94,23 @@ impl FromStr for RestrictionKind {
 }
 
 /// Which limit of the system a mapping heeds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Respect {
     /// The CPUs of the job's cgroup, whatever mask the launcher put on a single task.
+    #[default]
     Cgroup,
     /// The masks of the node's tasks, all together.
     Affinity,
+}
+
+impl Respect {
+    /// The word for it, which is also what is read.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cgroup => "cgroup",
+            Self::Affinity => "affinity",
+        }
+    }
 }
 
 impl FromStr for Respect {

@@ -5,12 +5,18 @@ use std::path::Path;
 use mpibind_core::{CpuSet, affinity, cgroup, memory};
 use pyo3::prelude::*;
 
-use crate::arguments::{ids, word};
+use crate::arguments::ids;
 use crate::errors::OrRaise;
 
 /// The CPU masks of all threads from before a binding.
 #[pyclass(frozen, module = "mpibind._core")]
 pub(crate) struct SavedAffinity(affinity::Saved);
+
+impl SavedAffinity {
+    pub(crate) fn new(saved: affinity::Saved) -> Self {
+        Self(saved)
+    }
+}
 
 #[pymethods]
 impl SavedAffinity {
@@ -50,23 +56,17 @@ pub(crate) fn thread_cpus(py: Python<'_>) -> PyResult<Vec<(i32, Vec<u32>)>> {
 #[pyclass(frozen, module = "mpibind._core")]
 pub(crate) struct SavedMemory(memory::Policy);
 
+impl SavedMemory {
+    pub(crate) fn new(saved: memory::Policy) -> Self {
+        Self(saved)
+    }
+}
+
 #[pymethods]
 impl SavedMemory {
     fn restore(&self, py: Python<'_>) -> PyResult<()> {
         memory::restore(&self.0).or_raise(py)
     }
-}
-
-/// Binds the memory that the calling thread will touch.
-#[pyfunction]
-pub(crate) fn bind_memory(
-    membind: &Bound<'_, PyAny>,
-    numas: &Bound<'_, PyAny>,
-) -> PyResult<SavedMemory> {
-    let py = membind.py();
-    let binding: memory::Binding = word("membind", membind)?.parse().or_raise(py)?;
-    let numas = CpuSet::parse_parameter("numas", &ids("numas", numas)?).or_raise(py)?;
-    memory::bind(binding, &numas).or_raise(py).map(SavedMemory)
 }
 
 /// The memory policy of the calling thread in words, such as `bind:0`.

@@ -18,12 +18,13 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
 fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let fields = PyDict::new(py);
     let class = match error {
-        Error::InvalidParameter { parameter, value, legal } => {
+        Error::InvalidParameter { parameter, value, legal, .. } => {
             fields.set_item("parameter", parameter)?;
             fields.set_item("value", value)?;
             fields.set_item("legal", legal)?;
             "InvalidParameterError"
         }
+        Error::Launcher(_) => "LauncherError",
         Error::Topology { origin, reason } => {
             fields.set_item("origin", origin)?;
             fields.set_item("reason", reason)?;

@@ -8,6 +8,7 @@ mod arguments;
 mod errors;
 mod mapping;
 mod report;
+mod settings;
 mod topology;
 
 // Every class is frozen and the core shares nothing that changes: Python needs no GIL for it.
@@ -15,17 +16,18 @@ mod topology;
 mod _core {
     #[pymodule_export]
     use crate::affinity::{
-        SavedAffinity, SavedMemory, bind, bind_memory, cpu_quota, cpuset_cpus, current_cpus,
-        memory_policy, thread_cpus,
+        SavedAffinity, SavedMemory, bind, cpu_quota, cpuset_cpus, current_cpus, memory_policy,
+        thread_cpus,
     };
     #[pymodule_export]
     use crate::mapping::Mapping;
     #[pymodule_export]
     use crate::report::{Sight, findings, named_gpus, sight};
     #[pymodule_export]
+    use crate::settings::{Settings, heed_choice, place, rank_line, run, started_by};
+    #[pymodule_export]
     use crate::topology::{
-        Request, Topology, check_flag, check_int, check_words, count_pci_devices, hwloc_version,
-        id_list, ids_of, open_devices,
+        Request, Topology, count_pci_devices, hwloc_version, id_list, ids_of, open_devices,
     };
 
     #[pymodule_export]

@@ -28,6 +28,10 @@ impl Mapping {
         Self { core, node }
     }
 
+    pub(crate) fn core(&self) -> &mpibind_core::Mapping {
+        &self.core
+    }
+
     fn changed(
         &self,
         py: Python<'_>,

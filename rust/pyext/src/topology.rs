@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use mpibind_core::discover::{Discovered, Source, discover};
-use mpibind_core::env::Visible;
-use mpibind_core::{CpuSet, GpuId, Parameters, Respect, View, memory};
+use mpibind_core::{CpuSet, Parameters, View};
 use pyo3::prelude::*;
 
 use crate::arguments::{self, flag, ids, int, ints, word};
@@ -42,52 +41,12 @@ impl Request {
         mpibind_core::Request::new(&parameters).or_raise(ntasks.py()).map(Self)
     }
 
-    /// The same for so many tasks, within what the system grants them.
-    fn for_node(
-        &self,
-        ntasks: &Bound<'_, PyAny>,
-        affinity: Option<&Bound<'_, PyAny>>,
-        quota: Option<f64>,
-    ) -> PyResult<Self> {
-        let py = ntasks.py();
-        let affinity = affinity.map(|value| {
-            CpuSet::parse_parameter("affinity", &ids("affinity", value)?).or_raise(py)
-        });
-        let request = self.0.for_node(int("ntasks", ntasks)?, affinity.transpose()?, quota);
-        request.or_raise(py).map(Self)
-    }
-
     /// The same within the GPUs that the tasks were given: variables, and the device files that may
     /// be opened, of all tasks or of each.
     fn with_views(&self, py: Python<'_>, views: Vec<ViewRecord>) -> PyResult<Self> {
         let views = views.into_iter().map(|(variables, files)| View::new(variables, files));
         self.0.clone().with_views(views.collect()).or_raise(py).map(Self)
     }
-
-    /// All but the number of tasks, by name, in one spelling.
-    #[getter]
-    fn words(&self) -> Vec<(&'static str, String)> {
-        self.0.words()
-    }
-}
-
-/// Checks the words that say how a mapping is put to use.
-#[pyfunction]
-#[pyo3(signature = (*, gpu_ids, visible, respect, membind))]
-pub(crate) fn check_words(
-    gpu_ids: &Bound<'_, PyAny>,
-    visible: &Bound<'_, PyAny>,
-    respect: &Bound<'_, PyAny>,
-    membind: Option<&Bound<'_, PyAny>>,
-) -> PyResult<()> {
-    let py = gpu_ids.py();
-    word("gpu_ids", gpu_ids)?.parse::<GpuId>().or_raise(py)?;
-    word("visible", visible)?.parse::<Visible>().or_raise(py)?;
-    word("respect", respect)?.parse::<Respect>().or_raise(py)?;
-    if let Some(membind) = membind {
-        word("membind", membind)?.parse::<memory::Binding>().or_raise(py)?;
-    }
-    Ok(())
 }
 
 /// Ids as a list in text, such as `0-3,8`.
@@ -102,18 +61,6 @@ pub(crate) fn id_list(ids: &Bound<'_, PyAny>) -> PyResult<String> {
 pub(crate) fn ids_of(list: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
     let set = CpuSet::parse_parameter("list", &ids("list", list)?).or_raise(list.py())?;
     Ok(set.iter().collect())
-}
-
-/// Checks a parameter that is True or False.
-#[pyfunction]
-pub(crate) fn check_flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    flag(name, value)
-}
-
-/// Checks a parameter that is a whole number; numbers beyond 64 bits become the nearest that fits.
-#[pyfunction]
-pub(crate) fn check_int(name: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
-    int(name, value)
 }
 
 type GpuRecord = (
@@ -132,7 +79,7 @@ type UncountedRecord = (String, String, Option<String>, String);
 type NumaRecord = (u32, Option<String>, u64, String);
 
 /// Variables, and the device files that may be opened where these are not all.
-type ViewRecord = (Vec<(String, String)>, Option<Vec<String>>);
+pub(crate) type ViewRecord = (Vec<(String, String)>, Option<Vec<String>>);
 
 /// A node.
 #[pyclass(frozen, module = "mpibind._core")]
@@ -141,6 +88,15 @@ pub(crate) struct Topology(Arc<Discovered>);
 impl Topology {
     pub(crate) fn core(&self) -> &mpibind_core::Topology {
         &self.0.topology
+    }
+
+    pub(crate) fn discovered(&self) -> &Discovered {
+        &self.0
+    }
+
+    /// A mapping of this node.
+    pub(crate) fn mapped(&self, mapping: mpibind_core::Mapping) -> Mapping {
+        Mapping::new(mapping, Arc::clone(&self.0))
     }
 
     pub(crate) fn of(node: &Arc<Discovered>) -> Self {
@@ -296,7 +252,7 @@ impl Topology {
 
     fn map(&self, py: Python<'_>, request: &Request) -> PyResult<Mapping> {
         let mapped = py.detach(|| mpibind_core::map(&self.0.topology, &request.0));
-        mapped.or_raise(py).map(|mapping| Mapping::new(mapping, Arc::clone(&self.0)))
+        mapped.or_raise(py).map(|mapping| self.mapped(mapping))
     }
 
     fn __eq__(&self, other: &Self) -> bool {

@@ -59,6 +59,12 @@ class PyMpibind(PythonPackage):
         out = mpibind("map", "-n", "2", *machine, output=str.split, error=str.split)
         assert "task  1 nths  2 gpus  cpus 2-3" in out, out
 
+    def test_run(self) -> None:
+        """Start a program bound."""
+        mpibind = Executable(join_path(self.prefix.bin, "mpibind"))
+        out = mpibind("run", "--", "echo", "started", output=str.split, error=str.split)
+        assert "started" in out, out
+
     def test_bind(self) -> None:
         """Bind a process to this machine, and go back."""
         program = "import mpibind\nwith mpibind.bind(0, 1) as b: print('bound', b.applied)"

@@ -1,4 +1,4 @@
-//! Gives the extension a run path to a shared libhwloc outside the system's folders, where Spack,
+//! Gives the extension and the command a run path to a shared libhwloc outside the system's folders, where Spack,
 //! environment modules, conda and private builds put it: the dynamic loader would not look there.
 
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const SYSTEM: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=../run_path.rs");
     // What a static link names too: a libhwloc.a outside the system's folders needs shared
     // libraries that lie beside it, or in folders of their own.
     let probed = pkg_config::Config::new().statik(true).cargo_metadata(false).probe("hwloc");
@@ -15,7 +15,7 @@ fn main() {
     let Ok(hwloc) = probed else { return };
     let linked_from = |folder: &&PathBuf| hwloc.libs.iter().any(|name| is_shared(folder, name));
     for folder in hwloc.link_paths.iter().filter(|folder| !is_system(folder)).filter(linked_from) {
-        println!("cargo:rustc-cdylib-link-arg=-Wl,-rpath,{}", folder.display());
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", folder.display());
     }
 }
 
