@@ -179,7 +179,7 @@ class Recipes(unittest.TestCase):
         package.prefix = types.SimpleNamespace(bin=str(Path(sys.executable).parent))
         package.module = types.SimpleNamespace(python=Executable(sys.executable))
         tests = [name for name in dir(package) if name.startswith("test_")]
-        self.assertEqual(tests, ["test_bind", "test_bind_mpi", "test_map"])
+        self.assertEqual(tests, ["test_bind", "test_bind_mpi", "test_map", "test_run"])
         for name in tests:
             with self.subTest(name):
                 getattr(package, name)()
