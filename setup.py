@@ -50,7 +50,12 @@ setuptools.setup(
             args=["--locked"],
         ),
         # The command, in the folder of console scripts.
-        RustBin("mpibind", path="rust/cli/Cargo.toml", debug=False, args=["--locked"]),
+        RustBin(
+            "mpibind",
+            path="rust/cli/Cargo.toml",
+            debug=False,
+            args=["--locked", "--profile=command"],
+        ),
     ],
     cmdclass={"build_rust": BuildRust},
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if STABLE else {},

@@ -33,7 +33,9 @@ def build(machine: str) -> None:
         # Cargo does not see that there is another library at the same place.
         stale = [f"--package={name}" for name in ("hwlocality-sys", "mpibind-core")]
         stale += ["--package=mpibind-cli", "--package=mpibind-pyext"]
-        run(["cargo", "clean", "--quiet", "--release", f"--target={triple}", *stale], None)
+        for profile in ("release", "command"):
+            clean = ["cargo", "clean", "--quiet", f"--profile={profile}", f"--target={triple}"]
+            run([*clean, *stale], None)
     staging = libhwloc.ROOT / "build" / "wheel" / machine
     shutil.rmtree(staging, ignore_errors=True)
     # The linker stands in the environment, not in a file of Cargo's: no other build is to use it.
