@@ -285,7 +285,8 @@ def _only_one_prints(options: argparse.Namespace, *names: str) -> None:
     if getattr(options, "devices", False):
         printing.append("--devices")
     if len(printing) > 1:
-        raise _UsageError(f"{' and '.join(printing)} would print one after the other; name a file")
+        advice = "name a file" if any(word.endswith("-") for word in printing) else "give one"
+        raise _UsageError(f"{' and '.join(printing)} would print one after the other; {advice}")
 
 
 def _print_for_programs(text: str) -> None:

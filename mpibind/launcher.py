@@ -52,7 +52,7 @@ def place(
     >>> place(environ={"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"})
     Place(local_rank=1, local_size=4, rank=1, size=4)
     """
-    return Place(*_core.place(local_rank, local_size, dict(environ)))
+    return Place(*_core.place(local_rank, local_size, environ))
 
 
 def started_by(environ: Mapping[str, str] = os.environ) -> str | None:
@@ -70,4 +70,4 @@ def started_by(environ: Mapping[str, str] = os.environ) -> str | None:
     >>> started_by({}) is None
     True
     """
-    return _core.started_by(dict(environ))
+    return _core.started_by(environ)

@@ -399,7 +399,8 @@ class Errors(unittest.TestCase):
         self.check(2, ["--svg - and --json", *words], "map", "-n", 1, "--svg", "-", "--json")
         self.check(2, ["--xml - and --json", *words], "topo", "--xml", "-", "--json")
         self.check(2, ["--xml - and --svg -", *words], "topo", "--xml", "-", "--svg", "-")
-        self.check(2, ["--json and --devices", *words], "topo", "--devices", "--json")
+        words = ["--json and --devices would print one after the other; give one"]
+        self.check(2, words, "topo", "--devices", "--json")
 
     def test_nodes(self):
         self.check(1, ["/nosuch.xml", "No such file"], "map", "-n", 1, "--topology", "/nosuch.xml")

@@ -1,7 +1,5 @@
 //! Which task of its node a process is, as the launcher tells in the environment.
 
-use std::collections::BTreeSet;
-
 use crate::error::quoted;
 use crate::{Error, Result, Variables};
 
@@ -130,13 +128,6 @@ const SLURM_NODE: &str = "SLURM_NODEID";
 
 /// Slurm's numbers for what is no step of tasks: batch scripts, interactive shells and the like.
 const FIRST_PSEUDO_STEP: i64 = 0xFFFF_FFF0;
-
-/// The names of all variables that are looked at.
-pub fn variables() -> BTreeSet<&'static str> {
-    let of_launcher =
-        |known: &Launcher| [known.local_rank, known.local_size, known.rank, known.size];
-    LAUNCHERS.iter().flat_map(of_launcher).chain([SLURM_STEP, SLURM_NODE]).collect()
-}
 
 /// Finds out which task of its node a process is. What the caller does not know is what the first
 /// launcher says that says all of it, or where the caller knows the size, the first that says a rank.

@@ -97,14 +97,12 @@ impl Settings {
         }
         let (mut ids, mut kind) = (given.restrict_ids, given.restrict_type);
         // Ids and their type belong together: those of a variable say nothing about an argument.
-        if ids.is_none()
-            && let Some(text) = set(RESTRICT, variables)
-        {
+        let told = if ids.is_none() { set(RESTRICT, variables) } else { None };
+        if let Some(text) = told {
             ids = Some(list_or_file(&text)?);
             sources.push(("restrict_ids", RESTRICT, text));
-            if kind.is_none()
-                && let Some(text) = set(RESTRICT_TYPE, variables)
-            {
+            let told = if kind.is_none() { set(RESTRICT_TYPE, variables) } else { None };
+            if let Some(text) = told {
                 kind = Some(text.clone());
                 sources.push(("restrict_type", RESTRICT_TYPE, text));
             }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use mpibind_core::{CpuSet, affinity, cgroup, memory};
+use mpibind_core::{affinity, cgroup, memory};
 use pyo3::prelude::*;
 
-use crate::arguments::ids;
+use crate::arguments::id_set;
 use crate::errors::OrRaise;
 
 /// The CPU masks of all threads from before a binding.
@@ -35,7 +35,7 @@ impl SavedAffinity {
 #[pyfunction]
 pub(crate) fn bind(cpus: &Bound<'_, PyAny>) -> PyResult<SavedAffinity> {
     let py = cpus.py();
-    let cpus = CpuSet::parse_parameter("cpus", &ids("cpus", cpus)?).or_raise(py)?;
+    let cpus = id_set("cpus", cpus)?;
     py.detach(|| affinity::bind(&cpus)).or_raise(py).map(SavedAffinity)
 }
 

@@ -3,9 +3,12 @@
 
 use std::path::PathBuf;
 
+use mpibind_core::CpuSet;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyString};
+
+use crate::errors::OrRaise;
 
 type Argument<'a, 'py> = &'a Bound<'py, PyAny>;
 
@@ -60,6 +63,11 @@ pub(crate) fn ids(name: &str, value: Argument<'_, '_>) -> PyResult<String> {
     let ids = ints(name, value)
         .map_err(|_| wrong_type(name, "text such as \"0-3,8\" or integers", value))?;
     Ok(ids.iter().map(i64::to_string).collect::<Vec<_>>().join(","))
+}
+
+/// Ids, as a set.
+pub(crate) fn id_set(name: &'static str, value: Argument<'_, '_>) -> PyResult<CpuSet> {
+    CpuSet::parse_parameter(name, &ids(name, value)?).or_raise(value.py())
 }
 
 fn wrong_type(name: &str, wanted: &str, value: Argument<'_, '_>) -> PyErr {

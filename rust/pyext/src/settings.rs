@@ -4,15 +4,15 @@ use std::ffi::OsString;
 
 use mpibind_core::settings::{Given, Words};
 use mpibind_core::task::Part;
-use mpibind_core::{CpuSet, View, launcher, own_variable, task};
+use mpibind_core::{CpuSet, launcher, own_variable, task};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::PyMapping;
 
 use crate::affinity::{SavedAffinity, SavedMemory};
-use crate::arguments::{flag, ids, int, word};
+use crate::arguments::{flag, id_set, ids, int, word};
 use crate::errors::OrRaise;
 use crate::mapping::Mapping;
-use crate::topology::{Topology, ViewRecord};
+use crate::topology::{Topology, ViewRecord, views_of};
 
 type PartRecord = (Vec<u32>, u32, Vec<String>, Vec<String>, Vec<(String, String)>, Vec<u32>);
 type PlaceRecord = (i64, i64, i64, i64);
@@ -131,12 +131,8 @@ impl Settings {
     ) -> PyResult<Mapping> {
         let py = ntasks.py();
         let ntasks = int("ntasks", ntasks)?;
-        let masks = masks.map(|value| {
-            CpuSet::parse_parameter("affinity", &ids("affinity", value)?).or_raise(py)
-        });
-        let masks = masks.transpose()?;
-        let views = views.into_iter().map(|(variables, files)| View::new(variables, files));
-        let views = views.collect();
+        let masks = masks.map(|value| id_set("affinity", value)).transpose()?;
+        let views = views_of(views);
         let mapped = py.detach(|| self.0.map(node.discovered(), ntasks, masks, views));
         mapped.or_raise(py).map(|mapping| node.mapped(mapping))
     }
@@ -157,7 +153,7 @@ impl Settings {
         numas: &Bound<'_, PyAny>,
     ) -> PyResult<(SavedAffinity, Option<SavedMemory>, Option<String>)> {
         let py = cpus.py();
-        let cpus = CpuSet::parse_parameter("cpus", &ids("cpus", cpus)?).or_raise(py)?;
+        let cpus = id_set("cpus", cpus)?;
         // Memory that is local to no CPU is not asked for, so there may be no node.
         let numas: CpuSet = numas.extract::<Vec<u32>>()?.into_iter().collect();
         let bound = py.detach(|| task::bind(&cpus, self.0.membind, &numas)).or_raise(py)?;
@@ -170,7 +166,7 @@ impl Settings {
 pub(crate) fn place(
     local_rank: Option<&Bound<'_, PyAny>>,
     local_size: Option<&Bound<'_, PyAny>>,
-    environ: &Bound<'_, PyDict>,
+    environ: &Bound<'_, PyMapping>,
 ) -> PyResult<PlaceRecord> {
     let local_rank = local_rank.map(|value| int("local_rank", value)).transpose()?;
     let local_size = local_size.map(|value| int("local_size", value)).transpose()?;
@@ -181,13 +177,13 @@ pub(crate) fn place(
 
 /// The name of the launcher that has set its variables.
 #[pyfunction]
-pub(crate) fn started_by(environ: &Bound<'_, PyDict>) -> PyResult<Option<&'static str>> {
+pub(crate) fn started_by(environ: &Bound<'_, PyMapping>) -> PyResult<Option<&'static str>> {
     launcher::started_by(&|name| text_of(environ, name)).or_raise(environ.py())
 }
 
 /// A variable as Python has it; bytes that are no text become marks.
-fn text_of(environ: &Bound<'_, PyDict>, name: &str) -> Option<String> {
-    let value: OsString = environ.get_item(name).ok()??.extract().ok()?;
+fn text_of(environ: &Bound<'_, PyMapping>, name: &str) -> Option<String> {
+    let value: OsString = environ.call_method1("get", (name,)).ok()?.extract().ok()?;
     Some(value.to_string_lossy().into_owned())
 }
 
@@ -210,7 +206,7 @@ pub(crate) fn rank_line(
 #[pyfunction]
 pub(crate) fn heed_choice(
     variables: Vec<(String, String)>,
-    chosen: &Bound<'_, PyDict>,
+    chosen: &Bound<'_, PyMapping>,
 ) -> (Vec<(String, String)>, Vec<String>) {
     task::heed_choice(variables, |name| text_of(chosen, name))
 }

@@ -44,8 +44,7 @@ impl Request {
     /// The same within the GPUs that the tasks were given: variables, and the device files that may
     /// be opened, of all tasks or of each.
     fn with_views(&self, py: Python<'_>, views: Vec<ViewRecord>) -> PyResult<Self> {
-        let views = views.into_iter().map(|(variables, files)| View::new(variables, files));
-        self.0.clone().with_views(views.collect()).or_raise(py).map(Self)
+        self.0.clone().with_views(views_of(views)).or_raise(py).map(Self)
     }
 }
 
@@ -80,6 +79,10 @@ type NumaRecord = (u32, Option<String>, u64, String);
 
 /// Variables, and the device files that may be opened where these are not all.
 pub(crate) type ViewRecord = (Vec<(String, String)>, Option<Vec<String>>);
+
+pub(crate) fn views_of(records: Vec<ViewRecord>) -> Vec<View> {
+    records.into_iter().map(|(variables, files)| View::new(variables, files)).collect()
+}
 
 /// A node.
 #[pyclass(frozen, module = "mpibind._core")]
