@@ -33,7 +33,7 @@ BESIDE_MPI := mpi4py numpy threadpoolctl
 # as there are CPUs.
 PROVE := prove --failures --comments --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN)
 
-.PHONY: help demo docs check check-long check-launchers launchers check-vm vm-report bench build
+.PHONY: help demo docs check check-long fuzz check-launchers launchers check-vm vm-report bench build
 .PHONY: lint-rust test-rust test-python clean wheel check-wheel sdist sdist-vendored licences
 # Cargo and prove use all CPUs already, and the order below is meant.
 .NOTPARALLEL:
@@ -48,6 +48,7 @@ help:
 	@echo 'make sdist   build the source distribution; sdist-vendored brings the Rust crates as well'
 	@echo 'make clean   remove what the others made'
 	@echo
+	@echo 'make fuzz              ten minutes of damaged input for each kind of it; SECONDS=N, TARGETS=xml'
 	@echo 'make check-long        millions of random nodes, for an hour or so; CASES=N of them'
 	@echo 'make check-wheel       test that wheel: each Python here, and as root in clean systems'
 	@echo 'make check-launchers   as root: tests with Slurm, Intel MPI and several nodes'
@@ -63,6 +64,7 @@ check: lint-rust test-rust test-python
 
 lint-rust: build
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path rust/fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked --workspace --no-deps
 
@@ -79,6 +81,12 @@ check-long: build
 	$(BIN)/python test-suite/reference/compare.py --cases $(CASES)
 	PROPTEST_CASES=$$(( $(CASES) / 20 )) \
 		$(CARGO) test --locked --package mpibind-core --test properties
+
+# Damaged input for the core: apart from the tests, as it never ends by itself. It takes cargo-fuzz.
+SECONDS := 600
+TARGETS :=
+fuzz: build
+	$(BIN)/python tools/fuzz.py --seconds $(SECONDS) $(TARGETS)
 
 # Real launchers on several nodes, which are namespaces of Linux: that takes root, and packages.
 check-launchers: launchers

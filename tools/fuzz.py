@@ -43,6 +43,9 @@ VARIABLES = [
     "CUDA_VISIBLE_DEVICES=GPU-0\n\nCUDA_VISIBLE_DEVICES=1,MIG-2",
     "ROCR_VISIBLE_DEVICES=0,1,4\nHIP_VISIBLE_DEVICES=2\n\nROCR_VISIBLE_DEVICES=5",
     "ZE_AFFINITY_MASK=0.1,2\nZE_FLAT_DEVICE_HIERARCHY=COMPOSITE",
+    "MPIBIND=v:1,greedy:0,smt:2,nics,visdevs\nMPIBIND_RESTRICT=0-3,8\nMPIBIND_RESTRICT_TYPE=mem",
+    "SLURM_STEP_ID=0\nSLURM_NODEID=1\nSLURM_STEP_TASKS_PER_NODE=4(x2),3\nSLURM_LOCALID=2",
+    "OMPI_COMM_WORLD_LOCAL_RANK=1\nOMPI_COMM_WORLD_LOCAL_SIZE=2\nPMI_RANK=1\nMPI_LOCALRANKID=1",
     "ZE_AFFINITY_MASK=3,11\nZE_FLAT_DEVICE_HIERARCHY=FLAT\nVISIBLE_DEVICES=",
 ]
 
@@ -63,6 +66,9 @@ def seeds(target: str, tree: Path) -> list[str]:
             nodes = small_machines()
             mappings = [node.map(3, restrict_ids=node.cpus[::2]).to_json() for node in nodes]
             return [node.to_json() for node in nodes] + mappings
+        case "cache":
+            texts = [node.to_json() for node in small_machines()]
+            return [f"\0key\n{text}" for text in texts] + ["mpibind node 0 4\nkey\n"]
         case "synthetic":
             return TEXTS
         case "lists":

@@ -56,8 +56,8 @@ fn key(open: &[String]) -> Option<String> {
 
 /// Whether hwloc, or a library of a GPU vendor that it asks, may look at a variable.
 fn is_heeded(name: &[u8]) -> bool {
-    const PREFIXES: [&str; 9] =
-        ["HWLOC_", "CUDA_", "NVIDIA_", "ROCR_", "HIP_", "HSA_", "ZE_", "ZES_", "DISPLAY"];
+    const PREFIXES: [&str; 8] =
+        ["HWLOC_", "CUDA_", "NVIDIA_", "ROCR_", "HIP_", "HSA_", "ZE_", "ZES_"];
     PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
         || VIEW_VARIABLES.iter().any(|known| name == known.as_bytes())
 }
@@ -68,6 +68,21 @@ fn digest(text: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(text);
     hasher.finish()
+}
+
+/// A text under a first line that tells whether it is whole.
+pub fn sealed(rest: &str) -> String {
+    format!("mpibind node {:016x} {}\n{rest}", digest(rest.as_bytes()), rest.len())
+}
+
+/// The node in the text of a file: that which was written for this key, or none.
+pub fn node_in(text: &str, key: &str) -> Option<Discovered> {
+    let (_, rest) = text.split_once('\n')?;
+    if text != sealed(rest) {
+        return None;
+    }
+    let json = rest.strip_prefix(key)?.strip_prefix('\n')?;
+    Discovered::from_json(json).ok().map(Discovered::found_here)
 }
 
 #[cfg(target_os = "linux")]
@@ -86,7 +101,7 @@ mod store {
     };
     use rustix::process::{Resource, geteuid, getrlimit};
 
-    use super::digest;
+    use super::{digest, node_in, sealed};
     use crate::Result;
     use crate::discover::Discovered;
 
@@ -99,7 +114,6 @@ mod store {
     const PATIENCE: Duration = Duration::from_secs(1);
     const PAUSE: Duration = Duration::from_millis(1);
 
-    const FIRST_WORDS: &str = "mpibind node";
     const MAX_BYTES: i64 = 256 << 20;
     const TMPFS: i64 = 0x0102_1994;
 
@@ -177,19 +191,13 @@ mod store {
             }
             let mut text = String::new();
             File::from(file).read_to_string(&mut text).ok()?;
-            let (first, rest) = text.split_once('\n')?;
-            if first != headline(rest) {
-                return None;
-            }
-            let json = rest.strip_prefix(key)?.strip_prefix('\n')?;
-            Discovered::from_json(json).ok().map(Discovered::found_here)
+            node_in(&text, key)
         }
 
         /// Writes a file beside the old one and puts it in its place, or leaves things as they are.
         fn write(&self, name: &str, key: &str, node: &Discovered) {
             self.tidy();
-            let rest = format!("{key}\n{}", node.to_json());
-            let text = format!("{}\n{rest}", headline(&rest));
+            let text = sealed(&format!("{key}\n{}", node.to_json()));
             // Beyond its limit for files the kernel would kill this process.
             if getrlimit(Resource::Fsize).current.is_some_and(|limit| limit < text.len() as u64) {
                 return;
@@ -244,10 +252,6 @@ mod store {
         let written = SystemTime::UNIX_EPOCH + Duration::from_secs(written);
         // A file from the future is none of this boot, or somebody has changed the clock.
         SystemTime::now().duration_since(written).is_ok_and(|age| age < LIFETIME)
-    }
-
-    fn headline(rest: &str) -> String {
-        format!("{FIRST_WORDS} {:016x} {}", digest(rest.as_bytes()), rest.len())
     }
 }
 
@@ -335,10 +339,10 @@ mod tests {
 
     #[test]
     fn variables_that_hwloc_may_look_at() {
-        for name in ["HWLOC_COMPONENTS", "ZES_ENABLE_SYSMAN", "VISIBLE_DEVICES", "DISPLAY"] {
+        for name in ["HWLOC_COMPONENTS", "ZES_ENABLE_SYSMAN", "VISIBLE_DEVICES"] {
             assert!(is_heeded(name.as_bytes()), "{name}");
         }
-        for name in ["PATH", "LOCAL_RANK", "SLURM_LOCALID", "XDG_RUNTIME_DIR"] {
+        for name in ["PATH", "LOCAL_RANK", "DISPLAY", "SLURM_LOCALID", "XDG_RUNTIME_DIR"] {
             assert!(!is_heeded(name.as_bytes()), "{name}");
         }
     }

@@ -17,7 +17,7 @@ use crate::devices::{
     Files, Found, Gpu, Nic, OsDevice, PciAddress, PciFunction, Uncounted, Vendor, find,
     is_high_speed, port_of, read_bus,
 };
-use crate::topology::{Group, Kind, NumaNode, ObjectId, Topology, Tree};
+use crate::topology::{Group, Kind, MAX_INDEX, NumaNode, ObjectId, Topology, Tree};
 use crate::{CpuSet, Error, Result, xml};
 
 /// Where a topology comes from.
@@ -231,18 +231,43 @@ fn from_this_machine(open: &[String]) -> Result<Discovered> {
         );
         return Err(Error::topology(origin, reason));
     }
+    if !is_live {
+        check_lists(&root).map_err(|reason| Error::topology(&origin, reason))?;
+    }
     let builder = machine_builder(&root).ok_or_else(|| Error::topology(&origin, refusal()))?;
     load(builder, &origin, Some(Files::new(&root, open)), Material::Root(root.clone()))
 }
 
-fn machine_builder(root: &Path) -> Option<TopologyBuilder> {
-    let builder = TopologyBuilder::new();
-    if root == Path::new("/") {
-        Some(builder)
-    } else {
-        // Else hwloc asks the processor that it runs on about the machine of the copied tree.
-        builder.without_component("x86").ok()
+/// Checks the lists that a file tree starts from: libhwloc believes them, and ends the process where one
+/// names nothing. The kernel's own are right.
+fn check_lists(root: &Path) -> std::result::Result<(), String> {
+    for name in ["cpu/online", "cpu/possible", "cpu/present", "node/online", "node/possible"] {
+        let path = root.join("sys/devices/system").join(name);
+        let Ok(bytes) = fs::read(&path) else { continue };
+        // Old kernels ended some of them with a zero byte.
+        let is_end = |letter: char| letter.is_whitespace() || letter == '\0';
+        let list = String::from_utf8_lossy(&bytes);
+        let list = CpuSet::parse(list.trim_end_matches(is_end)).unwrap_or_default();
+        if list.last().is_none_or(|last| last > MAX_INDEX) {
+            return Err(format!("{path:?} is no list of ids from 0 to {MAX_INDEX}, such as 0-3,8"));
+        }
     }
+    Ok(())
+}
+
+fn machine_builder(root: &Path) -> Option<TopologyBuilder> {
+    // It tries to reach X servers, by TCP too, and what it tells of screens is not asked for.
+    let screens = "gl";
+    // It asks the processor that it runs on, also about the machine of a copied tree.
+    let processor = "x86";
+    let unwanted = if root == Path::new("/") { &[screens][..] } else { &[screens, processor] };
+    // An hwloc that has no such part refuses to leave it out.
+    let is_there = |part: &&str| TopologyBuilder::new().without_component(part).is_ok();
+    let nothing_left_out = TopologyBuilder::new();
+    unwanted
+        .iter()
+        .filter(|part| is_there(part))
+        .try_fold(nothing_left_out, |builder, part| builder.without_component(part).ok())
 }
 
 fn from_xml(path: &Path, origin: &str) -> Result<Discovered> {

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::devices::{Hierarchy, NO_TILE};
+use crate::devices::{Hierarchy, LEVEL_ZERO_ORDER, NO_TILE};
 use crate::given::{Terms, counting};
 use crate::{Error, Gpu, GpuId, Mapping, Result, Vendor};
 
@@ -189,6 +189,6 @@ fn level_zero(terms: &Terms, gpus: &[&Gpu], set: &mut impl FnMut(&str, String)) 
     }
     let mask = if entries.is_empty() { NO_TILE.into() } else { entries.join(",") };
     set("ZE_AFFINITY_MASK", mask);
-    set("ZE_ENABLE_PCI_ID_DEVICE_ORDER", "1".into());
+    set(LEVEL_ZERO_ORDER, "1".into());
     set("ZE_FLAT_DEVICE_HIERARCHY", hierarchy.name().into());
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::devices::{Hierarchy, Sight, View};
+use crate::devices::{Hierarchy, LEVEL_ZERO_ORDER, Sight, View};
 use crate::{Gpu, Vendor};
 
 /// The GPUs of a job on a node.
@@ -95,7 +95,7 @@ fn kept(view: &View, gpus: &[Gpu]) -> Vec<(String, String)> {
         variables.entry("CUDA_DEVICE_ORDER".into()).or_insert_with(|| "PCI_BUS_ID".into());
     }
     if has(Vendor::Intel) && view.get("ZE_AFFINITY_MASK").is_some() {
-        variables.insert("ZE_ENABLE_PCI_ID_DEVICE_ORDER".into(), "1".into());
+        variables.insert(LEVEL_ZERO_ORDER.into(), "1".into());
     }
     if has(Vendor::Amd) && view.says_amd_twice(gpus) {
         let sight = view.sight(gpus);

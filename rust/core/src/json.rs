@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::devices::{Hierarchy, PciAddress};
+use crate::devices::{Hierarchy, LEVEL_ZERO_ORDER, PciAddress};
 use crate::discover::Discovered;
 use crate::given::Terms;
 use crate::mapping::MappingBuilder;
@@ -354,7 +354,9 @@ impl TermsRecord {
         if !kept.is_empty() && kept.len() != ntasks {
             return Err(format!("its terms keep the variables of {} tasks", kept.len()));
         }
-        kept.iter().flat_map(BTreeMap::keys).try_for_each(|name| variable(name).map(|_| ()))?;
+        let mut names =
+            kept.iter().flat_map(BTreeMap::keys).filter(|name| *name != LEVEL_ZERO_ORDER);
+        names.try_for_each(|name| variable(name).map(|_| ()))?;
         let kept: Vec<Vec<_>> = kept.into_iter().map(|task| task.into_iter().collect()).collect();
         Ok(Terms {
             hierarchy: self.hierarchy.map(hierarchy).transpose()?,

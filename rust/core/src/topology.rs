@@ -249,7 +249,7 @@ impl Topology {
     /// # Errors
     ///
     /// [`Error::Topology`] if the tree has no hardware threads, threads without or with equal OS
-    /// indexes, or no memory domain.
+    /// indexes, no memory domain, or domains with equal ones.
     pub fn new(tree: Tree, origin: &str) -> Result<Self> {
         let broken = |reason: &str| Error::topology(origin, reason);
         if tree.nodes.is_empty() {
@@ -329,7 +329,13 @@ impl Topology {
         if !topology.has_neighbours_in_order() {
             return Err("its objects are not in the order of their hardware threads");
         }
-        topology.checked()
+        let topology = topology.checked()?;
+        let is_torn =
+            |numa: &NumaNode| !numa.cpus.is_empty() && numa.cpus != topology.cpus_near(numa.domain);
+        if topology.numas.iter().any(is_torn) {
+            return Err("it has a memory domain with other CPUs than the object that it hangs at");
+        }
+        Ok(topology)
     }
 
     /// Whether every level runs through the hardware threads in their order, and every object has
@@ -357,6 +363,10 @@ impl Topology {
         }
         if distinct.len() != self.pus.len() || distinct.contains(NO_INDEX) {
             return Err("its CPUs do not have one OS index each");
+        }
+        let nodes: CpuSet = self.numas.iter().map(|numa| numa.os_index).collect();
+        if nodes.len() != self.numas.len() {
+            return Err("its memory domains do not have one OS index each");
         }
         let covered: CpuSet = self.numas.iter().flat_map(|numa| numa.cpus.iter()).collect();
         let counted: usize = self.numas.iter().map(|numa| numa.cpus.len()).sum();

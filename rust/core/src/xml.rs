@@ -43,27 +43,46 @@ pub(crate) fn checked(text: &str) -> Checked<String> {
             "it is XML, but of something else: its root is <{name}>, not <topology>"
         ));
     }
-    let Some(machine) = root.children().find(|node| node.has_tag_name("object")) else {
+    let mut machines = root.children().filter(|node| node.has_tag_name("object"));
+    let Some(machine) = machines.next() else {
         return Err("it is a topology without objects; write it anew with `lstopo node.xml`".into());
     };
+    if let Some(second) = machines.next() {
+        let row = document.text_pos_at(second.range().start).row;
+        return Err(format!(
+            "it has a second machine, in line {row}; give each node a file of its own"
+        ));
+    }
     check_depth(root)?;
-    let version = root.attribute("version").map_or("1", |version| {
-        let major = version.split('.').next();
-        major.unwrap_or_default()
-    });
+    let version = version_of(root)?;
     // What is newer, libhwloc refuses by itself.
-    if matches!(version, "1" | "2") {
-        let mut checker = Checker { is_old: version == "1", ..Checker::default() };
-        let found = checker.check_object(machine, None).and_then(|_| checker.check_all());
+    if version <= 2 {
+        let mut checker = Checker { is_old: version < 2, ..Checker::default() };
+        let found = checker.check_object(machine, None);
+        let found = found.and_then(|found| checker.check_all(machine, found.as_ref()));
         found.map_err(|fault| fault.tell(&document))?;
     }
     let mut clean = String::with_capacity(text.len());
     clean.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     // The one that libhwloc's own parser looks for.
-    let dtd = if version == "1" { "hwloc.dtd" } else { "hwloc2.dtd" };
+    let dtd = if version < 2 { "hwloc.dtd" } else { "hwloc2.dtd" };
     clean.push_str(&format!("<!DOCTYPE topology SYSTEM \"{dtd}\">\n"));
     write(root, &mut clean);
     Ok(clean)
+}
+
+/// The first number of the format's version. The first format said none.
+fn version_of(root: Node<'_, '_>) -> Checked<u8> {
+    let Some(version) = root.attribute("version") else { return Ok(1) };
+    let numbers = version.split_once('.');
+    let numbers = numbers.map(|(major, minor)| (major.parse(), minor.parse::<u8>()));
+    match numbers {
+        Some((Ok(major), Ok(_))) => Ok(major),
+        _ => {
+            let shown: String = version.chars().take(20).collect();
+            Err(format!("its version=\"{shown}\" is not two numbers, such as \"2.0\""))
+        }
+    }
 }
 
 fn check_depth(root: Node<'_, '_>) -> Checked<()> {
@@ -173,6 +192,7 @@ impl Fault {
 }
 
 /// The sets of an object.
+#[derive(Default)]
 struct Sets {
     cpus: Bits,
     all_cpus: Bits,
@@ -184,7 +204,7 @@ struct Sets {
 struct Checker {
     /// Whether it is of hwloc 1, where memory has CPUs below it, and some sets may be missing.
     is_old: bool,
-    numbers: HashSet<u64>,
+    numbers: HashSet<u32>,
     pus: usize,
     numas: HashSet<u32>,
 }
@@ -195,7 +215,7 @@ impl Checker {
         &mut self,
         object: Node<'_, '_>,
         around: Option<(Class, &Sets)>,
-    ) -> std::result::Result<Option<(Class, Bits)>, Fault> {
+    ) -> std::result::Result<Option<(Class, Sets)>, Fault> {
         let fault = |reason: String| {
             let kind = object.attribute("type").unwrap_or("object");
             let kind = kind.chars().take(20).collect();
@@ -209,29 +229,48 @@ impl Checker {
             Class::Misc if self.is_old && object.has_attribute("cpuset") => Class::Normal,
             class => class,
         };
-        self.check_place(class, around.map(|(class, _)| class)).map_err(&fault)?;
+        self.check_place(kind, class, around.map(|(class, _)| class)).map_err(&fault)?;
         self.check_numbers(object, class).map_err(&fault)?;
         let sets = self.read_sets(object, class).map_err(&fault)?;
         if let (Some(sets), Some((_, around))) = (&sets, around) {
             check_inside(sets, around).map_err(&fault)?;
-        }
-        let parts = match (class, around) {
-            (Class::Numa, Some(_)) if self.is_old => Vec::new(), // They are what is around it has.
-            _ => self.parts(object),
-        };
-        let around = sets.as_ref().map(|sets| (class, sets)).or(around);
-        let mut taken = Bits::default();
-        for child in parts {
-            let Some((class, cpus)) = self.check_object(child, around)? else { continue };
-            // Memory can have the CPUs of other memory.
-            if matches!(class, Class::Normal | Class::Pu) {
-                if taken.intersects(&cpus) {
-                    return Err(fault("has objects below it that share CPUs".into()));
-                }
-                taken.add(&cpus);
+            let is_memory = matches!(class, Class::Memory | Class::Numa);
+            if is_memory && !self.is_old && !around.cpus.is_inside(&sets.cpus) {
+                return Err(fault("has other CPUs than what it is memory of".into()));
             }
         }
-        Ok(sets.map(|sets| (class, sets.all_cpus)))
+        let is_root = around.is_none();
+        let parts = match class {
+            // They are what is around it has.
+            Class::Numa if self.is_old && !is_root => Vec::new(),
+            _ => self.parts(object),
+        };
+        // A device has no sets; what can be below it has none either.
+        let nothing = Sets::default();
+        let around = Some((class, sets.as_ref().unwrap_or(&nothing)));
+        let (mut taken, mut usable, mut before) = (Bits::default(), Bits::default(), None);
+        for child in parts {
+            let Some((class, below)) = self.check_object(child, around)? else { continue };
+            // Memory can have the CPUs of other memory.
+            if matches!(class, Class::Normal | Class::Pu) {
+                if below.all_cpus.intersects(&taken) {
+                    return Err(fault("has objects below it that share CPUs".into()));
+                }
+                // libhwloc sorts what is not in order, but not where memory is the root.
+                let first = below.all_cpus.first();
+                if kind == "NUMANode" && first < before {
+                    return Err(fault("has objects below it that are not in order".into()));
+                }
+                before = first;
+                taken.add(&below.all_cpus);
+                usable.add(&below.cpus);
+            }
+        }
+        let has_more = |sets: &Sets| !sets.cpus.is_inside(&usable);
+        if class == Class::Normal && sets.as_ref().is_some_and(has_more) {
+            return Err(fault("has CPUs that no object below it has".into()));
+        }
+        Ok(sets.map(|sets| (class, sets)))
     }
 
     /// The objects that are a part of this one. What hwloc 1 put below memory is beside it in truth.
@@ -246,26 +285,38 @@ impl Checker {
         parts
     }
 
-    fn check_all(&self) -> std::result::Result<(), Fault> {
+    /// Checks what only the whole can tell.
+    fn check_all(
+        &self,
+        machine: Node<'_, '_>,
+        found: Option<&(Class, Sets)>,
+    ) -> std::result::Result<(), Fault> {
+        let has_lost_some = |(_, sets): &(Class, Sets)| sets.nodes.count() > self.numas.len();
         let missing = match () {
-            () if self.pus == 0 => "CPUs",
-            () if self.numas.is_empty() && !self.is_old => "NUMA nodes",
+            () if self.pus == 0 => "no CPUs",
+            () if self.is_old && self.numas.is_empty() => return Ok(()),
+            () if self.numas.is_empty() => "no NUMA nodes",
+            () if found.is_some_and(has_lost_some) => "other NUMA nodes than its nodeset says",
             () => return Ok(()),
         };
-        Err(Fault { kind: "Machine".into(), start: 0, reason: format!("has no {missing}") })
+        let start = machine.range().start;
+        Err(Fault { kind: "Machine".into(), start, reason: format!("has {missing}") })
     }
 
-    fn check_place(&self, class: Class, around: Option<Class>) -> Checked<()> {
+    fn check_place(&self, kind: &str, class: Class, around: Option<Class>) -> Checked<()> {
         let is_good = match (class, around) {
-            (Class::Normal, None) => true,
             (Class::Numa, None) => self.is_old,
-            (_, None) => false,
+            (_, None) => matches!(kind, "Machine" | "System"),
             (Class::Misc, _) => true,
             (_, Some(Class::Misc | Class::Pu)) => false,
-            (Class::Io, Some(around)) => around != Class::Memory,
-            (Class::Normal | Class::Pu, Some(Class::Numa)) => self.is_old,
-            (Class::Normal | Class::Pu, Some(around)) => around == Class::Normal,
-            (Class::Memory | Class::Numa, Some(around)) => around != Class::Io,
+            (Class::Io, Some(around)) => matches!(around, Class::Normal | Class::Io),
+            // A machine of hwloc 1 could have memory for its root.
+            (Class::Normal | Class::Pu, Some(around)) => {
+                around == Class::Normal || (around == Class::Numa && self.is_old)
+            }
+            (Class::Memory | Class::Numa, Some(around)) => {
+                matches!(around, Class::Normal | Class::Memory)
+            }
         };
         is_good.then_some(()).ok_or_else(|| "is where none can be".into())
     }
@@ -277,6 +328,8 @@ impl Checker {
             if !number.is_some_and(|number| self.numbers.insert(number)) {
                 return Err("has no gp_index of its own".into());
             }
+        } else if object.has_attribute("gp_index") {
+            return Err("has a gp_index, which hwloc 1 knew nothing of".into());
         }
         if !matches!(class, Class::Pu | Class::Numa) {
             return Ok(());
@@ -331,13 +384,17 @@ impl Checker {
             return Err("has a set that is not inside its complete set".into());
         }
         let own = match class {
-            Class::Pu => Some(&all_cpus),
-            Class::Numa => Some(&all_nodes),
+            Class::Pu => Some([&cpus, &all_cpus]),
+            Class::Numa if !self.is_old || nodes != Bits::default() => Some([&nodes, &all_nodes]),
             _ => None,
         };
-        let index = object.attribute("os_index").and_then(|index| index.parse().ok());
-        if own.is_some_and(|own| index.is_none_or(|index| !own.is_only(index))) {
-            return Err("has a set of other things than itself".into());
+        if let Some(own) = own {
+            let index = object.attribute("os_index").and_then(|index| index.parse().ok());
+            let is_itself = |set: &Bits| index.is_some_and(|index| set.is_only(index));
+            // hwloc 1 kept CPUs that may not be used.
+            if !is_itself(own[1]) || !(is_itself(own[0]) || self.is_old && own[0].is_empty()) {
+                return Err("has a set of other things than itself".into());
+            }
         }
         Ok(Some(Sets { cpus, all_cpus, nodes, all_nodes }))
     }
@@ -390,9 +447,15 @@ impl Bits {
         self.words.get(at).copied().unwrap_or(after)
     }
 
-    /// The words that two sets have, and one more for all that follow.
+    /// Its words beside those of another set. What follows is empty, or, in an endless set, has one
+    /// pair that stands for all of it.
     fn pairs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (u32, u32)> + 'a {
-        (0..=self.words.len().max(other.words.len())).map(|at| (self.word(at), other.word(at)))
+        let end = match self.is_endless {
+            true => self.words.len().max(other.words.len()) + 1,
+            // A short set costs little, however long the other is.
+            false => self.words.len(),
+        };
+        (0..end).map(|at| (self.word(at), other.word(at)))
     }
 
     fn is_inside(&self, other: &Self) -> bool {
@@ -401,6 +464,21 @@ impl Bits {
 
     fn intersects(&self, other: &Self) -> bool {
         self.pairs(other).any(|(own, others)| own & others != 0)
+    }
+
+    fn count(&self) -> usize {
+        let counted = self.words.iter().map(|word| word.count_ones() as usize).sum();
+        if self.is_endless { usize::MAX } else { counted }
+    }
+
+    fn first(&self) -> Option<u32> {
+        let end = self.words.len() + usize::from(self.is_endless);
+        let at = (0..end).find(|at| self.word(*at) != 0)?;
+        Some(at as u32 * 32 + self.word(at).trailing_zeros())
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.is_endless && self.words.iter().all(|word| *word == 0)
     }
 
     fn is_only(&self, index: u32) -> bool {
@@ -414,9 +492,53 @@ impl Bits {
             let after = if self.is_endless { u32::MAX } else { 0 };
             self.words.resize(other.words.len(), after);
         }
-        for (at, word) in self.words.iter_mut().enumerate() {
+        let end = if other.is_endless { self.words.len() } else { other.words.len() };
+        for (at, word) in self.words[..end].iter_mut().enumerate() {
             *word |= other.word(at);
         }
         self.is_endless |= other.is_endless;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bits(text: &str) -> Bits {
+        Bits::parse(text).unwrap()
+    }
+
+    #[test]
+    fn sets_are_read_as_hwloc_writes_them() {
+        for (text, words, is_endless) in [
+            ("0x0", vec![0], false),
+            ("0x00000005", vec![5], false),
+            ("0x00000001,,0x80000000", vec![1 << 31, 0, 1], false),
+            ("0xf...f", vec![], true),
+            ("0xf...f,0x00000001", vec![1], true),
+        ] {
+            assert_eq!(bits(text), Bits { words, is_endless }, "{text}");
+        }
+        for text in ["", "1", "0x", "0xg", "0x123456789", "0x+1", "0x1;", "0xf...f0x1", "0-3"] {
+            assert_eq!(Bits::parse(text), None, "{text}");
+        }
+        assert!(Bits::parse(&",".repeat(40_000)).is_none());
+    }
+
+    #[test]
+    fn sets_are_compared_beyond_their_words() {
+        let (low, high, all) = (bits("0x3"), bits("0x1,,0x0"), bits("0xf...f"));
+        assert!(low.is_inside(&all) && high.is_inside(&all) && !all.is_inside(&low));
+        assert!(low.is_inside(&bits("0x1,0x7")) && !high.is_inside(&low) && !low.is_inside(&high));
+        assert!(!low.intersects(&high) && high.intersects(&all) && all.intersects(&high));
+        assert!(!low.intersects(&bits("0xf...f,0x0")) && high.intersects(&bits("0xf...f,0x0")));
+        let firsts = [&low, &high, &all, &bits("0xf...f,0x0"), &bits("0x0")].map(Bits::first);
+        assert_eq!(firsts, [Some(0), Some(64), Some(0), Some(32), None]);
+        assert!(high.is_only(64) && !high.is_only(0) && !low.is_only(0) && !all.is_only(0));
+        let mut both = low.clone();
+        both.add(&high);
+        assert_eq!(both, bits("0x1,0x0,0x3"));
+        both.add(&bits("0xf...f,0x4"));
+        assert_eq!(both, bits("0xf...f,0xffffffff,0xffffffff,0x7"));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mpibind_core::discover::{Discovered, Source, discover};
 use mpibind_core::json::Saved;
-use mpibind_core::{Error, GpuId, Mapping, Parameters, Request, Topology, map};
+use mpibind_core::{Error, GpuId, Mapping, Parameters, Request, Topology, View, map};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
@@ -172,9 +172,11 @@ fn what_is_wrong_is_said() {
         (with("/node/levels/2/parents/0", json!(2)), "not in the order of their hardware threads"),
         (with("/node/levels/3/os_indexes/0", json!(1)), "do not have one OS index each"),
         (with("/node/numas", json!([])), "it has no memory domain"),
+        (with("/node/numas/0/cpus", json!("0-3")), "other CPUs than the object that it hangs at"),
         (with("/node/numas/0/cpus", json!("3-1")), "the CPU list of NUMA node 0 has a range"),
         (with("/node/numas/0/cpus", json!("0-4294967295")), "it must be 0 to 1048575"),
         (with("/node/levels/3/os_indexes/0", json!(1 << 20)), "it must be 0 to 1048575"),
+        (with("/node/numas/0/os_index", json!(1)), "do not have one OS index each"),
         (with("/node/numas/0/object", json!(1000)), "hangs at an object that is not there"),
         (with("/node/gpus/0/vendor", json!("ACME")), "its vendor \"ACME\" is none of NVIDIA"),
         (with("/node/gpus/0/pci", json!("4.0")), "\"4.0\" is not a PCI address"),
@@ -206,4 +208,18 @@ fn xml_holds_the_node_that_hwloc_saw() {
     assert!(message.contains("cannot hold GPUs that were made up"), "{message}");
     let message = Discovered::from_json(&made_up.to_json()).unwrap().to_xml().unwrap_err();
     assert!(message.to_string().contains("did not come from hwloc"), "{message}");
+}
+
+/// Found by fuzzing: what was written could not be read again.
+#[test]
+fn masks_of_level_zero_that_tasks_keep_come_back() {
+    let node = discover(Source::Xml(&test_suite("topologies/aurora-6gpu.xml"))).unwrap();
+    let view = |mask: &str| View::new([("ZE_AFFINITY_MASK".to_owned(), mask.to_owned())], None);
+    let request = Request::new(&Parameters::new(2)).unwrap();
+    let request = request.with_views(vec![view("0"), view("3,11")]).unwrap();
+    let mapping = map(&node.topology, &request).unwrap();
+    let saved = Saved { mapping, node, gpu_ids: GpuId::Index };
+    let text = saved.to_json().unwrap();
+    assert!(text.contains("ZE_ENABLE_PCI_ID_DEVICE_ORDER"), "{text}");
+    assert_eq!(Saved::from_json(&text).unwrap().to_json().unwrap(), text);
 }

@@ -240,6 +240,17 @@ fn hwloc_fsroot_puts_another_file_tree_in_this_ones_place() {
     let said = ask("here", &[("HWLOC_FSROOT", root.as_os_str())]);
     assert!(said.contains("(from HWLOC_FSROOT)"), "{said}");
     assert!(said.ends_with("1 Machine, 2 Core, 4 PU"), "{said}");
+    // Old kernels ended lists with a zero byte.
+    let list = root.join("sys/devices/system/node/online");
+    fs::write(&list, "0\n\0").unwrap();
+    let said = ask("here", &[("HWLOC_FSROOT", root.as_os_str())]);
+    assert!(said.ends_with("1 Machine, 2 Core, 4 PU"), "{said}");
+    // libhwloc would end the process.
+    for damaged in ["8-0\n1", "", "99999999", "\0"] {
+        fs::write(&list, damaged).unwrap();
+        let said = ask("here", &[("HWLOC_FSROOT", root.as_os_str())]);
+        assert!(said.starts_with("TopologyError") && said.contains("is no list"), "{said}");
+    }
 }
 
 /// Files that are no topology, and words of the reason that each must get.
@@ -256,6 +267,11 @@ fn bad_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
         .collect();
     let laughs =
         format!("<!DOCTYPE topology [<!ENTITY l0 \"ha\">{laughs}]><topology>&l29;</topology>");
+    let changed = |from, to: &str| version_2("", "").replace(from, to).into_bytes();
+    let group = "<object type=\"Group\" cpuset=\"0x3\" complete_cpuset=\"0x3\" nodeset=\"0x1\" \
+                 complete_nodeset=\"0x1\" gp_index=\"8\"/>";
+    let pu = "<object type=\"PU\" os_index=\"1\" cpuset=\"0x2\" complete_cpuset=\"0x2\" \
+              nodeset=\"0x1\" complete_nodeset=\"0x1\" gp_index=\"8\"/>";
     let no_cpus = "<topology version=\"2.0\"><object type=\"Machine\" os_index=\"0\"/></topology>";
     let files: Vec<(&str, Vec<u8>, &'static str)> = vec![
         ("empty", Vec::new(), "it is empty"),
@@ -269,7 +285,11 @@ fn bad_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
         ("hollow", b"<topology version=\"2.0\"/>".to_vec(), "without objects"),
         ("version-9", good.replacen("version=\"2.0\"", "version=\"9.0\"", 1).into(), "refuses"),
         ("no-cpus", no_cpus.into(), ""),
-        ("unknown", version_2("", "<object type=\"Spaceship\" gp_index=\"8\"/>").into(), ""),
+        (
+            "unknown",
+            version_2("", "<object type=\"Spaceship\" gp_index=\"8\"/>").into(),
+            "does not know",
+        ),
         ("zeros", vec![0; 1 << 20], "not be XML at all"),
         ("latin-1", b"<topology><object name=\"caf\xe9\"/></topology>".to_vec(), "UTF-8"),
         (
@@ -283,10 +303,59 @@ fn bad_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
         ("deep", version_2("", &deep).into(), ""),
         ("laughs", laughs.into(), ""),
         ("infinite", version_2("", "").replace("0x00000003", "0xf...f").into(), ""),
-        ("twice", version_2("", "").replace("0x00000002", "0x00000001").into(), ""),
-        ("far", version_2("", "").replace("os_index=\"1\"", "os_index=\"4294967294\"").into(), ""),
-        ("negative", version_2("", "").replace("os_index=\"1\"", "os_index=\"-7\"").into(), ""),
-        ("words", version_2("", "").replace("0x00000002", "two").into(), ""),
+        ("far", changed("os_index=\"1\"", "os_index=\"4294967294\""), "os_index=\"4294967294\""),
+        ("negative", changed("os_index=\"1\"", "os_index=\"-7\""), "os_index=\"-7\""),
+        ("words", changed("0x00000002", "two"), "cpuset=\"two\", which is no set"),
+        ("long", changed("0x00000002", &"0xffffffff,".repeat(1_000_000)), "which is no set"),
+        // libhwloc believes these, and some versions crash in later steps.
+        ("twice", changed("0x00000002", "0x00000001"), "a set of other things than itself"),
+        ("other-cpu", changed("os_index=\"1\"", "os_index=\"0\""), "a set of other things"),
+        (
+            "outside",
+            changed("cpuset=\"0x00000003\"", "cpuset=\"0x00000001\""),
+            "what is around it lacks",
+        ),
+        (
+            "too-many",
+            changed("cpuset=\"0x00000003\"", "cpuset=\"0x00000007\""),
+            "no object below it has",
+        ),
+        (
+            "unequal",
+            changed(" cpuset=\"0x00000002\"", " cpuset=\"0x00000003\""),
+            "inside its complete set",
+        ),
+        ("half-set", changed("complete_cpuset=\"0x00000002\"", ""), "no complete_cpuset"),
+        ("no-nodeset", changed(" nodeset=\"0x00000001\"", ""), "no nodeset"),
+        ("no-memory", changed("NUMANode", "MemCache"), "has no NUMA nodes"),
+        ("same-number", changed("gp_index=\"4\"", "gp_index=\"3\""), "no gp_index of its own"),
+        ("no-number", changed("gp_index=\"4\"", ""), "no gp_index of its own"),
+        ("no-type", changed("type=\"NUMANode\"", ""), "has no type"),
+        ("shared-cpus", version_2("", pu).into(), "share CPUs"),
+        (
+            "lost-memory",
+            changed(
+                "nodeset=\"0x00000001\" complete_nodeset=\"0x00000001\" allowed",
+                "nodeset=\"0x00000003\" complete_nodeset=\"0x00000003\" allowed",
+            ),
+            "its nodeset says",
+        ),
+        ("no-root", changed("Machine", "Group"), "where none can be"),
+        ("version", changed("2.0", "99999999999999999999"), "is not two numbers"),
+        ("version-1", changed("2.0", "1.0"), "hwloc 1 knew nothing of"),
+        ("device", version_2("", &group.replace("Group", "OSDev")).into(), "must have none"),
+        (
+            "set-device",
+            version_2("", "<object type=\"PCIDev\" gp_index=\"8\"><object type=\"PU\"/></object>")
+                .into(),
+            "where none can be",
+        ),
+        (
+            "two-machines",
+            version_2("", "").replace("</topology>", &format!("{group}</topology>")).into(),
+            "a second machine",
+        ),
+        ("no-machine", version_2("", "").replace("Machine", "PU").into(), "where none can be"),
     ];
     let mut bad = Vec::new();
     for (name, bytes, words) in files {

@@ -1,5 +1,6 @@
 //! What the fuzz targets share: everything that is done with a node, and chance.
 
+pub mod json;
 pub mod xml;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,6 @@ pub fn exercise(node: &Discovered) {
     let topology = &node.topology;
     let again = Discovered::from_json(&node.to_json()).expect("what was written is read");
     assert_eq!(*again.topology, **topology);
-    topology.summary();
     if topology.pus().len() > 4096 {
         return; // More of the same.
     }
@@ -22,15 +22,15 @@ pub fn exercise(node: &Discovered) {
     let half: Vec<String> = half.collect();
     let half = half.join(",");
     let memory = topology.numas().last().map(|numa| numa.os_index.to_string());
-    let all = Parameters::new(1);
+    let all = || Parameters::new(1);
     let smt = topology.smt_width() as i64;
     for parameters in [
-        all,
-        Parameters { ntasks: 3, greedy: false, ..all },
-        Parameters { ntasks: topology.numas().len() as i64 + 1, smt, ..all },
-        Parameters { ntasks: topology.pus().len() as i64 + 1, nthreads: 2, ..all },
-        Parameters { ntasks: 2, restrict_ids: Some(&half), gpu_optim: false, ..all },
-        Parameters { ntasks: 2, restrict_ids: memory.as_deref(), restrict_type: "mem", ..all },
+        all(),
+        Parameters { ntasks: 3, greedy: false, ..all() },
+        Parameters { ntasks: topology.numas().len() as i64 + 1, smt, ..all() },
+        Parameters { ntasks: topology.pus().len() as i64 + 1, nthreads: 2, ..all() },
+        Parameters { ntasks: 2, restrict_ids: Some(&half), gpu_optim: false, ..all() },
+        Parameters { ntasks: 2, restrict_ids: memory.as_deref(), restrict_type: "mem", ..all() },
     ] {
         let request = Request::new(&parameters).expect("legal parameters");
         map_and_use(node, &request);
@@ -60,6 +60,7 @@ pub fn check(mapping: &Mapping, node: &Discovered) {
         assert!(mapping.nthreads(task).expect("there is such a task") > 0);
         variables(mapping, task, EnvOptions::default()).expect("GPUs have numbers");
     }
+    mapping.summary();
     let mut popped = mapping.clone();
     let _ = popped.pop_cores(0, 1);
     let _ = popped.pop_cpus(0, 1);

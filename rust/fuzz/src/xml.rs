@@ -13,11 +13,46 @@ struct Element {
 }
 
 const VALUES: [&str; 40] = [
-    "", "0", "1", "-1", "2", "3", "9", "63", "64", "1048575", "1048576", "4294967295", "4294967296",
-    "18446744073709551615", "99999999999999999999", "0x0", "0x1", "0x3", "0xf...f", "0xf...f,0x1",
-    "0x1,,0x1", "0xffffffff,0xffffffff,0xffffffff", "x", "1.5", "0-1", "0-3", "1-0", "PU", "Core",
-    "NUMANode", "Machine", "Group", "L2Cache", "Bridge", "PCIDev", "OSDev", "Misc",
-    "0000:00:00.0", "0302 [10de:20b0 [0000:0000]] a1", "NUMANode:0",
+    "",
+    "0",
+    "1",
+    "-1",
+    "2",
+    "3",
+    "9",
+    "63",
+    "64",
+    "1048575",
+    "1048576",
+    "4294967295",
+    "4294967296",
+    "18446744073709551615",
+    "99999999999999999999",
+    "0x0",
+    "0x1",
+    "0x3",
+    "0xf...f",
+    "0xf...f,0x1",
+    "0x1,,0x1",
+    "0xffffffff,0xffffffff,0xffffffff",
+    "x",
+    "1.5",
+    "0-1",
+    "0-3",
+    "1-0",
+    "PU",
+    "Core",
+    "NUMANode",
+    "Machine",
+    "Group",
+    "L2Cache",
+    "Bridge",
+    "PCIDev",
+    "OSDev",
+    "Misc",
+    "0000:00:00.0",
+    "0302 [10de:20b0 [0000:0000]] a1",
+    "NUMANode:0",
 ];
 
 /// One to six changes; none if the text is no XML.
@@ -36,14 +71,18 @@ pub fn mutate(text: &str, chance: &mut Chance) -> Option<String> {
 fn read(node: Node<'_, '_>) -> Element {
     Element {
         tag: node.tag_name().name().to_owned(),
-        attributes: node.attributes().map(|a| (a.name().to_owned(), a.value().to_owned())).collect(),
+        attributes: node
+            .attributes()
+            .map(|a| (a.name().to_owned(), a.value().to_owned()))
+            .collect(),
         text: node.text().unwrap_or_default().trim().to_owned(),
         children: node.children().filter(Node::is_element).map(read).collect(),
     }
 }
 
 fn write(element: &Element, out: &mut String) {
-    let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+    let escape =
+        |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
     out.push_str(&format!("<{}", element.tag));
     for (name, value) in &element.attributes {
         out.push_str(&format!(" {name}=\"{}\"", escape(value)));
@@ -122,7 +161,8 @@ fn change(root: &mut Element, chance: &mut Chance) {
 
 /// Changes a bit of a set.
 fn flip(attributes: &mut [(String, String)], chance: &mut Chance) {
-    let mut sets: Vec<_> = attributes.iter_mut().filter(|(name, _)| name.ends_with("set")).collect();
+    let mut sets: Vec<_> =
+        attributes.iter_mut().filter(|(name, _)| name.ends_with("set")).collect();
     if sets.is_empty() {
         return;
     }

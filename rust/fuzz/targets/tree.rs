@@ -16,7 +16,9 @@ use mpibind_fuzz::exercise;
 static FILES: LazyLock<Vec<(PathBuf, Vec<u8>)>> = LazyLock::new(|| {
     let root = std::env::var_os("HWLOC_FSROOT").expect("HWLOC_FSROOT names a tree");
     let mut paths = Vec::new();
-    for folder in ["sys/class/kfd", "proc/driver", "sys/devices/pci0000:00", "sys/devices/system/node"] {
+    for folder in
+        ["sys/class/kfd", "proc/driver", "sys/devices/pci0000:00", "sys/devices/system/node"]
+    {
         collect(&Path::new(&root).join(folder), &mut paths);
     }
     paths.sort();

@@ -20,7 +20,7 @@ pub(crate) use files::Files;
 pub(crate) use nics::{is_high_speed, port_of};
 pub use recognise::Uncounted;
 pub(crate) use recognise::{Found, OsDevice, PciFunction, find};
-pub(crate) use visible::{Hierarchy, NO_TILE};
+pub(crate) use visible::{Hierarchy, LEVEL_ZERO_ORDER, NO_TILE};
 pub use visible::{Sight, VIEW_VARIABLES, View};
 
 /// Who made a GPU, which decides the variable that programs read.

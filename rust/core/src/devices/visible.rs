@@ -20,6 +20,9 @@ pub const VIEW_VARIABLES: [&str; 8] = [
     "VISIBLE_DEVICES",
 ];
 
+/// Has Level Zero number GPUs as they are numbered here. It hides none, so it is not among the above.
+pub(crate) const LEVEL_ZERO_ORDER: &str = "ZE_ENABLE_PCI_ID_DEVICE_ORDER";
+
 /// A mask of Level Zero that hides all: an empty one hides nothing, a number that nothing has does.
 pub(crate) const NO_TILE: &str = "1000";
 
