@@ -4,10 +4,12 @@ from os import PathLike
 from typing import SupportsIndex, final
 
 NIC_VARIABLES: list[str]
+SOURCE_VARIABLES: list[str]
 VIEW_VARIABLES: list[str]
 __version__: str
 __all__ = [
     "NIC_VARIABLES",
+    "SOURCE_VARIABLES",
     "VIEW_VARIABLES",
     "Mapping",
     "Request",

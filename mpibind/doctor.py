@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from mpibind.settings import Settings
 
-ELSEWHERE = ("MPIBIND_TOPOFILE", "HWLOC_XMLFILE", "HWLOC_SYNTHETIC", "HWLOC_FSROOT")
-"""Variables that put another machine in the place of this one, the first first."""
-
 
 class Finding(NamedTuple):
     """Something to look at."""
@@ -137,7 +134,8 @@ def _machine_itself() -> Iterator[None]:
 
     The root of a copied file tree stays: someone who looks at a copy means the copy.
     """
-    hidden = {name: os.environ.pop(name) for name in ELSEWHERE[:3] if name in os.environ}
+    *others, _root = _core.SOURCE_VARIABLES
+    hidden = {name: os.environ.pop(name) for name in others if name in os.environ}
     try:
         yield
     finally:
@@ -208,7 +206,7 @@ def _launcher_words(seen: Situation) -> str:
 
 
 def _is_setting(name: str) -> bool:
-    return name.startswith("MPIBIND") or name in ELSEWHERE
+    return name.startswith("MPIBIND") or name in _core.SOURCE_VARIABLES
 
 
 # ------------------------------------------------------------------------------
@@ -224,7 +222,7 @@ def _machine(seen: Situation) -> Iterator[Finding]:
 
 def _elsewhere(seen: Situation) -> Iterator[Finding]:
     """A file that was written on another machine, or before this one was changed."""
-    name = next((name for name in ELSEWHERE if os.environ.get(name)), None)
+    name = next((name for name in _core.SOURCE_VARIABLES if os.environ.get(name)), None)
     if name is None:
         return
     value = os.environ[name]

@@ -26,6 +26,8 @@ import trees
 
 import mpibind
 
+# On a disk, writing takes most of the time.
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 # Files that are larger make a fuzzer slow.
 LARGEST = 50_000
 # What a run may take, in seconds and megabytes, before it is a finding.
@@ -85,7 +87,7 @@ def seeds(target: str, tree: Path) -> list[str]:
 def run(target: str, seconds: int, sanitizer: str) -> bool:
     """Run a target; return whether it found nothing."""
     corpus, findings = WORK / "corpus" / target, WORK / "findings" / target
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as scratch:
         tree, start = Path(scratch, "tree"), Path(scratch, "seeds")
         for folder in (corpus, findings, start):
             folder.mkdir(parents=True, exist_ok=True)

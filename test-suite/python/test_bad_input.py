@@ -17,6 +17,8 @@ from pathlib import Path
 
 import support
 
+import mpibind
+
 NODE = 'mpibind.Topology.from_synthetic("package:2 [numa] core:4 pu:2", gpus=[1, 1])'
 HANDLE = "mpibind.MpibindHandle"
 
@@ -57,6 +59,13 @@ TABLE = [
         "from HWLOC_SYNTHETIC",
     ),
     ("set_env(HWLOC_FSROOT='/nosuch'), mpibind.Topology()", "TopologyError", "from HWLOC_FSROOT"),
+    # a job whose cpuset has CPUs of one NUMA node and memory of another
+    (
+        "mpibind.Topology.from_json(open(folder + '/apart.json').read()).map(2)",
+        "TopologyError",
+        "none of its NUMA nodes has CPUs",
+        "cpus and mems",
+    ),
     # synthetic text
     ("mpibind.Topology.from_synthetic('foo:3')", "TopologyError", '"foo:3"', "does not understand"),
     ("mpibind.Topology.from_synthetic('')", "TopologyError", "does not understand"),
@@ -182,6 +191,9 @@ print(json.dumps(dict(result, untouched=state() == before and now == then)))
 def make_files(folder: Path) -> None:
     good = support.WORKED_EXAMPLE.read_text()
     noise = random.Random(1)
+    apart = mpibind.Topology.from_synthetic("numa:2 core:2 pu:2").to_dict()
+    for numa in apart["numas"]:
+        numa["cpus"] = ""
     files = {
         "good.xml": good.encode(),
         "empty.xml": b"",
@@ -190,6 +202,7 @@ def make_files(folder: Path) -> None:
         "other.xml": b"<?xml version='1.0'?><html><body/></html>",
         "hollow.xml": b"<topology version='2.0'/>",
         "nocpus.xml": b"<topology version='2.0'><object type='Machine' os_index='0'/></topology>",
+        "apart.json": json.dumps(apart).encode(),
         "noise.xml": noise.randbytes(50_000_000),
         "letters.xml": b"<topology" * 5_500_000,
     }

@@ -140,6 +140,11 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 /// square of its CPUs times the widest level: enough for 131,072 CPUs in cores of 64, half a minute.
 const MAX_SYNTHETIC_WORK: u64 = 1 << 40;
 
+/// Variables that put another machine in the place of this one, the first first. With the last, hwloc
+/// looks at another file tree; `/` is this machine's.
+pub const SOURCE_VARIABLES: [&str; 4] =
+    ["MPIBIND_TOPOFILE", "HWLOC_XMLFILE", "HWLOC_SYNTHETIC", "HWLOC_FSROOT"];
+
 /// Reads or discovers a topology.
 ///
 /// # Errors
@@ -178,7 +183,7 @@ fn file_tree() -> PathBuf {
 
 /// Whether [`Source::Here`] is the machine that this runs on, and nothing in its place.
 pub(crate) fn is_this_machine() -> bool {
-    let others = ["MPIBIND_TOPOFILE", "HWLOC_XMLFILE", "HWLOC_SYNTHETIC"];
+    let [others @ .., _root] = SOURCE_VARIABLES;
     others.into_iter().all(|name| variable(name).is_none()) && file_tree() == Path::new("/")
 }
 

@@ -503,7 +503,11 @@ impl Topology {
         }
         let keep = self.default_numas();
         if keep.is_empty() {
-            return Err(Error::topology("given", "none of its memory domains has CPUs"));
+            return Err(Error::topology(
+                "given",
+                "none of its NUMA nodes has CPUs; a job needs memory beside its CPUs (see its cpuset's \
+                 cpus and mems)",
+            ));
         }
         self.pruned(None, &keep).map(Some)
     }

@@ -34,6 +34,9 @@ mod _core {
     const NIC_VARIABLES: [&str; 2] = mpibind_core::env::NIC_VARIABLES;
 
     #[pymodule_export]
+    const SOURCE_VARIABLES: [&str; 4] = mpibind_core::discover::SOURCE_VARIABLES;
+
+    #[pymodule_export]
     const VIEW_VARIABLES: [&str; 8] = mpibind_core::VIEW_VARIABLES;
 
     #[pymodule_export]
