@@ -128,9 +128,7 @@ fn attempt(words: Vec<OsString>) -> Result<(), Failure> {
 fn find_place(options: &Options) -> Result<Place, Failure> {
     let Options { ntasks, local_rank, .. } = *options;
     let refuse = |words: String| Err(Failure::Usage(words));
-    if let Some(ntasks) = ntasks
-        && ntasks < 1
-    {
+    if let Some(ntasks) = ntasks.filter(|ntasks| *ntasks < 1) {
         return refuse(format!("-n {ntasks}: it must be 1 or more (tasks of this node)"));
     }
     let Some(launcher) = started_by(&own_variable)? else {

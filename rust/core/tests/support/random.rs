@@ -360,9 +360,7 @@ impl Builder<'_> {
     fn add_memory(&mut self, machine: ObjectId) {
         let blueprint = self.blueprint;
         let mut places = self.memory_places.clone();
-        if let Some(position) = blueprint.memoryless
-            && places.len() > 1
-        {
+        if let Some(position) = blueprint.memoryless.filter(|_| places.len() > 1) {
             places.remove(usize::from(position) % places.len());
         }
         let (plain, fast) = match blueprint.fast_memory {
