@@ -44,7 +44,8 @@ help:
 	@echo 'make bench   set up everything, print what mapping, binding and importing cost'
 	@echo 'make docs    set up everything, make the site of docs/ in docs/_build'
 	@echo 'make build   set up everything, build the extension module in place'
-	@echo 'make wheel   build a wheel into dist/ that needs neither hwloc nor a compiler to install'
+	@echo 'make wheel   build a wheel into dist/ that needs neither hwloc nor a compiler to install;'
+	@echo '             ARCH=aarch64 for another architecture'
 	@echo 'make sdist   build the source distribution; sdist-vendored brings the Rust crates as well'
 	@echo 'make clean   remove what the others made'
 	@echo
@@ -128,7 +129,7 @@ $(WHEEL_TOOLS): $(READY)
 	touch $@
 
 wheel: $(WHEEL_TOOLS)
-	$(BIN)/python tools/wheel.py
+	$(BIN)/python tools/wheel.py $(ARCH)
 
 # In clean systems too, where root runs it and mmdebstrap is there.
 check-wheel: wheel build $(OPEN_MPI)

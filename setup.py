@@ -37,6 +37,9 @@ class BuildRust(build_rust):
 # GIL does not have that stable interface: pyo3 ignores it there; the wheel is for one version.
 STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
+# For each of Cargo's commands: without it, the one that only looks would write Cargo.lock anew.
+LOCKED = ["--locked"]
+
 setuptools.setup(
     version=prerequisites.workspace("version"),
     rust_extensions=[
@@ -47,14 +50,15 @@ setuptools.setup(
             py_limited_api=STABLE,
             # Optimised in place too: what is tested and timed is what is installed.
             debug=False,
-            args=["--locked"],
+            cargo_manifest_args=LOCKED,
         ),
         # The command, in the folder of console scripts.
         RustBin(
             "mpibind",
             path="rust/cli/Cargo.toml",
             debug=False,
-            args=["--locked", "--profile=command"],
+            cargo_manifest_args=LOCKED,
+            args=["--profile=command"],
         ),
     ],
     cmdclass={"build_rust": BuildRust},

@@ -1,7 +1,7 @@
 """Builds a wheel that runs on every Linux with glibc 2.17 or newer, libhwloc inside.
 
-    python tools/wheel.py            for this machine's architecture
-    python tools/wheel.py aarch64    for another one; Rust has to have its standard library
+    python tools/wheel.py            for this machine's architecture, as `make wheel` does
+    python tools/wheel.py aarch64    for another one, as `make wheel ARCH=aarch64`
 
 The wheel comes into dist/. Zig's C compiler links against the old C library, whatever this system
 has, so no container is needed. Releases are built by cibuildwheel: see pyproject.toml.
@@ -28,6 +28,7 @@ def build(machine: str) -> None:
     """Build the wheel for an architecture."""
     target = f"{machine}-linux-gnu.{GLIBC}"
     triple = f"{machine}-unknown-linux-gnu"
+    require_standard_library(triple)
     prefix = libhwloc.WORK / machine
     if libhwloc.build(prefix, target=target):
         # Cargo does not see that there is another library at the same place.
@@ -79,6 +80,16 @@ def built(machine: str) -> Path:
     if wheel is None:
         raise SystemExit("error: there is no wheel in dist/; type `make wheel`")
     return wheel
+
+
+def require_standard_library(triple: str) -> None:
+    """Exit if Rust cannot build for a system."""
+    command = ["rustc", "--print=target-libdir", f"--target={triple}"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0 or not Path(done.stdout.strip()).is_dir():
+        raise SystemExit(
+            f"error: Rust has no standard library for {triple}; type\n  rustup target add {triple}"
+        )
 
 
 def run(command: list[str], env: dict[str, str] | None) -> None:

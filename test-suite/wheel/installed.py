@@ -30,9 +30,13 @@ BESIDE = ("numpy", "mpi4py", "mpich")
 CLEAN = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
-def built() -> Path:
-    """Return the wheel for this machine."""
-    return wheel.built(platform.machine())
+# What a wheel can be for, this machine's first.
+MACHINES = (platform.machine(), *{"x86_64", "aarch64"}.difference([platform.machine()]))
+
+
+def built(machine: str = MACHINES[0]) -> Path:
+    """Return the wheel for an architecture."""
+    return wheel.built(machine)
 
 
 def run(*words: object, **how) -> str:
@@ -57,25 +61,29 @@ def run(*words: object, **how) -> str:
 
 
 @functools.cache
-def unpacked() -> Path:
+def unpacked(machine: str = MACHINES[0]) -> Path:
     """Return a folder with the wheel in it, for PYTHONPATH."""
-    folder = support.ROOT / "build" / "wheel" / "installed"
+    folder = support.ROOT / "build" / "wheel" / f"installed-{machine}"
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade")
-    run(*pip, f"--target={folder}", built())
+    tags = (f"--platform=manylinux_2_17_{machine}", "--only-binary=:all:")
+    run(*pip, f"--target={folder}", *tags, built(machine))
     return folder
 
 
-def downloaded(minor: int) -> Path:
+def downloaded(minor: int, machine: str = MACHINES[0]) -> Path:
     """Return a folder with the wheels that Python 3.`minor` needs beside this one."""
-    folder = support.ROOT / "build" / "wheel" / f"for-3.{minor}"
+    folder = support.ROOT / "build" / "wheel" / f"for-3.{minor}-{machine}"
     if not (folder / "complete").exists():
-        machine = platform.machine()
-        names = [f"manylinux_2_{n}_{machine}" for n in (28, 27, 17, 5)]
-        names += [f"manylinux2014_{machine}", "any"]
-        tags = [f"--platform={name}" for name in names]
-        tags += ["--implementation=cp", f"--python-version=3.{minor}"]
-        tags += [f"--abi={abi}" for abi in (f"cp3{minor}", "abi3", "none")]
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:")
-        run(*pip, f"--dest={folder}", *tags, *BESIDE)
+        run(*pip, f"--dest={folder}", *tags(minor, machine), *BESIDE)
         (folder / "complete").touch()
     return folder
+
+
+def tags(minor: int, machine: str) -> list[str]:
+    """Return pip's options for Python 3.`minor` on a current Linux of an architecture."""
+    names = [f"manylinux_2_{n}_{machine}" for n in (28, 27, 17, 5)]
+    names += [f"manylinux2014_{machine}", "any"]
+    options = [f"--platform={name}" for name in names]
+    options += ["--implementation=cp", f"--python-version=3.{minor}"]
+    return options + [f"--abi={abi}" for abi in (f"cp3{minor}", "abi3", "none")]

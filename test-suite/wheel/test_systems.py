@@ -1,14 +1,16 @@
 """The wheel in clean systems made for it: Debian with neither hwloc, nor Rust, nor a compiler.
 
-Root makes them below build/systems with mmdebstrap, which `apt-get install mmdebstrap` brings; they
-are kept for the next time.
+That for the other architecture runs in Qemu's user mode. Root makes them below build/systems with
+mmdebstrap, which `apt-get install mmdebstrap` brings; they are kept for the next time.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
+import sys
 import unittest
 from pathlib import Path
 
@@ -108,6 +110,76 @@ class Systems(unittest.TestCase):
         self.assertIn("libc.so.6 =>", told)
         self.assertNotRegex(told, "not found|undefined symbol")
         self.assertRegex(told, r"mpibind-.*\.whl is not a supported wheel on this platform")
+
+
+class Emulated(unittest.TestCase):
+    """The wheel for aarch64 on Debian for that, each program of which Qemu runs."""
+
+    MACHINE = "aarch64"
+    RELEASE = "bookworm"
+    MINOR = 11
+    FORMAT = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
+    QEMU = Path("/usr/bin/qemu-aarch64-static")
+
+    def setUp(self):
+        if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
+            self.skipTest("needs root and mmdebstrap")
+        if platform.machine() == self.MACHINE or not (self.FORMAT.exists() and self.QEMU.exists()):
+            self.skipTest("needs the package qemu-user-static, and another architecture")
+        try:
+            self.wheel = installed.built(self.MACHINE)
+        except SystemExit:
+            self.skipTest("there is no wheel; `make wheel ARCH=aarch64` builds it")
+        self.root = SYSTEMS / f"{self.RELEASE}-{self.MACHINE}"
+        if not (self.root / "complete").exists():
+            shutil.rmtree(self.root, ignore_errors=True)
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+            # Nothing of it is run while it is made.
+            command = ["mmdebstrap", "--quiet", "--variant=extract", "--architectures=arm64"]
+            command += [f"--aptopt={option}" for option in APT]
+            command += ["--include=base-files,dash,coreutils,python3,libstdc++6"]
+            try:
+                installed.run(*command, self.RELEASE, self.root)
+            except AssertionError as error:
+                self.skipTest(f"{self.RELEASE} cannot be made here: {error}")
+            (self.root / "complete").touch()
+
+    def inside(self, *words: str) -> str:
+        """Run a program of the system; return what it printed, fail if it fails."""
+        # A namespace of users has formats of programs of its own: the machine's stay as they are.
+        # With F, Qemu is opened now: the system does not have it.
+        script = f"""
+            mount -t binfmt_misc none "{self.root}/home"
+            sed 's|[^:]*:[A-Z]*$|{self.QEMU}:F|' {self.FORMAT} > "{self.root}/home/register"
+            mount -t proc proc "{self.root}/proc"
+            mount --rbind /sys "{self.root}/sys"
+            mount --rbind /dev "{self.root}/dev"
+            exec chroot "{self.root}" "$@"
+        """
+        how = ("unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork")
+        env = {"PATH": "/site/bin:/usr/bin:/bin:/usr/sbin", "HOME": "/root", "PYTHONPATH": "/site"}
+        return installed.run(*how, "sh", "-ec", script, "sh", *words, env=env)
+
+    def test_it_runs(self):
+        site = self.root / "site"
+        shutil.rmtree(site, ignore_errors=True)
+        links = f"--find-links={installed.downloaded(self.MINOR, self.MACHINE)}"
+        pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-index", f"--target={site}")
+        tags = installed.tags(self.MINOR, self.MACHINE)
+        installed.run(*pip, links, "--only-binary=:all:", *tags, self.wheel)
+        for file in (installed.NODE, installed.EXERCISE):
+            shutil.copy(file, site)
+        python = f"/usr/bin/python3.{self.MINOR}"
+        node = f"/site/{installed.NODE.name}"
+        self.assertEqual(
+            self.inside(python, "-c", "import platform; print(platform.machine())"),
+            f"{self.MACHINE}\n",
+        )
+        told = json.loads(self.inside(python, "-W", "error", "/site/exercise.py", node))
+        self.assertEqual(told["gpus"], [[str(gpu)] for gpu in range(8)])
+        plan = self.inside(python, "-m", "mpibind", "map", "-n", "8", "--topology", node)
+        self.assertIn("task  7", plan)
+        self.assertEqual(self.inside("/site/bin/mpibind", "run", "echo", "a b"), "a b\n")
 
 
 if __name__ == "__main__":

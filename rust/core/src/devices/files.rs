@@ -34,6 +34,7 @@ pub(crate) enum Content {
 pub(crate) enum Access {
     Open,
     Missing,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "there are no cgroups"))]
     Forbidden,
 }
 
