@@ -34,7 +34,8 @@ BESIDE_MPI := mpi4py numpy threadpoolctl
 PROVE := prove --failures --comments --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN)
 
 .PHONY: help demo docs check check-long fuzz check-launchers launchers check-vm vm-report bench
-.PHONY: bench-report build lint-rust test-rust test-python clean wheel check-wheel sdist sdist-vendored licences
+.PHONY: bench-report build lint-rust test-rust test-python clean wheel check-wheel sdist
+.PHONY: sdist-vendored licences
 # Cargo and prove use all CPUs already, and the order below is meant.
 .NOTPARALLEL:
 

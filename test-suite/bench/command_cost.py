@@ -1,9 +1,8 @@
-"""What the command ``mpibind`` takes from start to end, beside a Python that does nothing."""
+"""CPU time of the command ``mpibind`` from start to end, beside a Python that does nothing."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 
 import tools
@@ -27,9 +26,9 @@ COMMANDS = {
 
 def timed(command: tuple[object, ...]) -> Callable[[], tuple[float]]:
     def once() -> tuple[float]:
-        start = time.perf_counter()
+        before = tools.cpu_seconds()
         tools.output(*command)
-        return (time.perf_counter() - start,)
+        return (tools.cpu_seconds() - before,)
 
     return once
 
@@ -41,4 +40,4 @@ def tables(quick: bool) -> list[str]:
     rows = [
         [name, tools.time_text(took), tools.digits(took / bare)] for name, (took,) in found.items()
     ]
-    return tools.table(["", "time", "times bare Python"], rows)
+    return tools.table(["", "CPU time", "times bare Python"], rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import tools
 
 # All steps once on a small node: what Python imports for them is no part of their growth.
@@ -54,29 +56,43 @@ def tables(quick: bool) -> list[str]:
 def of_tasks(sizes: list[int]) -> list[str]:
     """One row a step: instructions per task and CPU, and seconds."""
     rows = []
-    before: dict[tuple[str, int], int] = {}
-    for name, (setup, step) in STEPS.items():
-        counts, times = [], []
-        for ntasks in sizes:
-            path = tools.machine(ntasks)
-            first = setup.format(path=str(path), ntasks=ntasks)
-            second = step.format(ntasks=ntasks)
-            if (setup, ntasks) not in before:
-                before[setup, ntasks] = tools.instructions(first)[0]
-            count = tools.instructions(first + second)[0] - before[setup, ntasks]
-            counts.append(count / (ntasks + cpus(ntasks)))
-            clock = (tools.BIN / "python", "-c", first + CLOCK.format(step=second))
-            times.append(min(float(tools.output(*clock)) for _ in range(3)))
+    for name in STEPS:
+        counts = [counted(name, ntasks) for ntasks in sizes]
+        times = [min(timed(name, ntasks) for _ in range(3)) for ntasks in sizes]
         growth = [f"{counts[-1] / counts[-2]:.2f}"] if len(counts) > 1 else []
         rows.append([name, *(f"{count:,.0f}" for count in counts), *growth])
         rows[-1] += map(tools.time_text, times)
     heads = [f"{ntasks:,} tasks, {cpus(ntasks):,} CPUs" for ntasks in sizes]
     growth = ["last / last but one"] if len(sizes) > 1 else []
     return [
-        "Instructions for each task and CPU, the same in each column where a step is linear; CPU time:",
+        "Instructions for each task and CPU, alike in all columns where a step is linear:",
         "",
         *tools.table(["", *heads, *growth, *(f"time, {ntasks:,}" for ntasks in sizes)], rows),
     ]
+
+
+def code_of(name: str, ntasks: int) -> tuple[str, str]:
+    """What comes before a step, and the step."""
+    path = str(tools.machine(ntasks))
+    setup, step = (code.format(path=path, ntasks=ntasks) for code in STEPS[name])
+    return setup, step
+
+
+@cache
+def before(setup: str) -> int:
+    return tools.instructions(setup)[0]
+
+
+def counted(name: str, ntasks: int) -> float:
+    """Instructions that a step takes for each task and CPU."""
+    setup, step = code_of(name, ntasks)
+    return (tools.instructions(setup + step)[0] - before(setup)) / (ntasks + cpus(ntasks))
+
+
+def timed(name: str, ntasks: int) -> float:
+    """CPU seconds of a step."""
+    setup, step = code_of(name, ntasks)
+    return float(tools.output(tools.BIN / "python", "-c", setup + CLOCK.format(step=step)))
 
 
 def cpus(ntasks: int) -> int:

@@ -8,7 +8,6 @@ row of ``true`` shows. CPU time is of all that was started.
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -38,12 +37,6 @@ WAYS: dict[str, tuple[list[str], dict[str, str], bool]] = {
 }
 
 
-def cpu_seconds() -> float:
-    """What all children so far have used."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def started(way: str, count: int, cache: str) -> Callable[[], tuple[float, float]]:
     """Start so many at once; tell seconds and CPU seconds."""
     command, variables, is_first = WAYS[way]
@@ -52,12 +45,12 @@ def started(way: str, count: int, cache: str) -> Callable[[], tuple[float, float
     def once() -> tuple[float, float]:
         if is_first:
             shutil.rmtree(Path(cache, "mpibind"), ignore_errors=True)
-        cpu, start = cpu_seconds(), time.perf_counter()
+        cpu, start = tools.cpu_seconds(), time.perf_counter()
         processes = [subprocess.Popen(command, env=env) for _ in range(count)]
         statuses = [process.wait() for process in processes]
         if any(statuses):
             raise SystemExit(f"error: {way} failed")
-        return time.perf_counter() - start, cpu_seconds() - cpu
+        return time.perf_counter() - start, tools.cpu_seconds() - cpu
 
     return once
 

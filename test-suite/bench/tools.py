@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -74,6 +75,12 @@ def medians(
     }
 
 
+def cpu_seconds() -> float:
+    """What all children so far have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def output(*command: object, **how) -> str:
     """Run a command from the top of the checkout; return what it prints."""
     words = [*map(str, command)]
@@ -97,7 +104,7 @@ def has_valgrind() -> bool:
 
 
 def instructions(code: str) -> tuple[int, int]:
-    """Instructions of a Python that runs code, and what libhwloc takes of them with all it calls."""
+    """Instructions of a Python that runs code, and how many of them libhwloc takes."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         output(
