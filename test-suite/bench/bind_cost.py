@@ -73,7 +73,7 @@ def program(ranks: int, way: str) -> Callable[[], list[float]]:
 def tables(quick: bool) -> list[str]:
     rows, cpu_rows = [], []
     for ranks in RANKS[:1] if quick else RANKS:
-        rounds = 1 if quick else 9 if ranks < 32 else 4
+        rounds = 1 if quick else 3
         found = tools.medians({way: program(ranks, way) for way in WAYS}, rounds)
         for place, table in enumerate((rows, cpu_rows)):
             times = {way: told[place] for way, told in found.items()}
@@ -103,7 +103,7 @@ def tables(quick: bool) -> list[str]:
 
 def model(quick: bool) -> list[str]:
     """What larger jobs would take, from pieces measured with as many ranks as CPUs."""
-    ranks, rounds = 2, 1 if quick else 15
+    ranks, rounds = 2, 1 if quick else 9
     found = tools.medians({piece: program(ranks, piece) for piece in PIECES}, rounds)
     split, discovery, shares, reduction = (found[piece][0] for piece in PIECES)
     per_node = 64

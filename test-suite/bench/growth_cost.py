@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+import json
 
 import tools
 
@@ -10,34 +10,34 @@ import tools
 WARM = (
     "import mpibind, numpy, pathlib; m = mpibind.Topology.from_synthetic('core:2 pu:1').map(2); "
     "text = str(m) + str(m.topology) + m.to_svg() + str(mpibind.compare(m, m.topology.map(1))); "
-    "mpibind.Mapping.from_json(m.to_json()).cpus; m.topology.map(1, restrict_ids='0'); "
+    "mpibind.Mapping.from_json(m.to_json()).cpus; m.topology.map(1, restrict_ids='0')"
 )
-START = WARM + "node = mpibind.Topology.from_json(pathlib.Path({path!r})); "
-MAPPED = START + "m = node.map({ntasks}); "
-HALF = "','.join(map(str, range(0, node.npus, 2)))"
+START = WARM + "; node = mpibind.Topology.from_json(pathlib.Path({path!r}))"
+HALF = "half = ','.join(map(str, range(0, node.npus, 2)))"
+LOWER = "lower = f'0-{{node.nnumas // 2 - 1}}'"
 
 STEPS = {
-    "`map()`": (START, "node.map({ntasks})"),
-    "`map()` restricted to every other CPU": (
-        START + f"half = {HALF}; ",
-        "node.map({ntasks}, restrict_ids=half)",
-    ),
+    "`map()`": ("", "m = node.map({ntasks})"),
+    "`map()` restricted to every other CPU": (HALF, "node.map({ntasks}, restrict_ids=half)"),
     "`map()` restricted to half of the NUMA nodes": (
-        START,
-        "node.map({ntasks}, restrict_ids=f'0-{{node.nnumas // 2}}', restrict_type='mem')",
+        LOWER,
+        "node.map({ntasks}, restrict_ids=lower, restrict_type='mem')",
     ),
-    "`print(node)`": (START, "str(node)"),
-    "`print(mapping)`": (MAPPED, "str(m)"),
-    "`to_json()`": (MAPPED, "m.to_json()"),
-    "`from_json()`": (MAPPED + "text = m.to_json(); ", "mpibind.Mapping.from_json(text)"),
-    "`cpus`, `nthreads` as arrays": (MAPPED, "m.cpus, m.nthreads"),
-    "`to_svg()`, folded": (MAPPED, "m.to_svg()"),
+    "`print(node)`": ("", "str(node)"),
+    "`print(mapping)`": ("", "str(m)"),
+    "`to_json()`": ("", "text = m.to_json()"),
+    "`from_json()`": ("", "mpibind.Mapping.from_json(text)"),
+    "`cpus`, `nthreads` as arrays": ("", "m.cpus, m.nthreads"),
+    "`to_svg()`, folded": ("", "m.to_svg()"),
     "`compare()` with another": (
-        MAPPED + "other = node.map({ntasks}, smt=1); ",
+        "other = node.map({ntasks}, smt=1)",
         "str(mpibind.compare(m, other))",
     ),
 }
-CLOCK = "import time; start = time.process_time(); {step}; print(time.process_time() - start)"
+"""What comes before a step and is not counted, and the step."""
+
+LONGEST = 1.0
+"""CPU seconds of a step that is still counted; it takes fifty times as long then."""
 
 # hwloc's files say the CPUs of each object: much more than linear, before anybody reads them.
 XML_SIZES = {
@@ -54,45 +54,50 @@ def tables(quick: bool) -> list[str]:
 
 
 def of_tasks(sizes: list[int]) -> list[str]:
-    """One row a step: instructions per task and CPU, and seconds."""
-    rows = []
-    for name in STEPS:
-        counts = [counted(name, ntasks) for ntasks in sizes]
-        times = [min(timed(name, ntasks) for _ in range(3)) for ntasks in sizes]
-        growth = [f"{counts[-1] / counts[-2]:.2f}"] if len(counts) > 1 else []
-        rows.append([name, *(f"{count:,.0f}" for count in counts), *growth])
-        rows[-1] += map(tools.time_text, times)
+    """One row a step: instructions for each task and CPU, and seconds."""
+    times = [timed(ntasks) for ntasks in sizes]
+    counts = [
+        counted(ntasks, [name for name, took in of_size.items() if took <= LONGEST])
+        for ntasks, of_size in zip(sizes, times, strict=True)
+    ]
+    rows = [
+        [
+            name,
+            *(f"{of_size[name]:,.0f}" if name in of_size else "-" for of_size in counts),
+            *(tools.time_text(of_size[name]) for of_size in times),
+        ]
+        for name in STEPS
+    ]
     heads = [f"{ntasks:,} tasks, {cpus(ntasks):,} CPUs" for ntasks in sizes]
-    growth = ["last / last but one"] if len(sizes) > 1 else []
     return [
         "Instructions for each task and CPU, alike in all columns where a step is linear:",
         "",
-        *tools.table(["", *heads, *growth, *(f"time, {ntasks:,}" for ntasks in sizes)], rows),
+        *tools.table(["", *heads, *(f"CPU time, {ntasks:,}" for ntasks in sizes)], rows),
     ]
 
 
-def code_of(name: str, ntasks: int) -> tuple[str, str]:
-    """What comes before a step, and the step."""
-    path = str(tools.machine(ntasks))
-    setup, step = (code.format(path=path, ntasks=ntasks) for code in STEPS[name])
-    return setup, step
+def words(ntasks: int, text: str) -> str:
+    return text.format(ntasks=ntasks, path=str(tools.machine(ntasks)))
 
 
-@cache
-def before(setup: str) -> int:
-    return tools.instructions(setup)[0]
+def counted(ntasks: int, names: list[str]) -> dict[str, float]:
+    """Instructions that steps take for each task and CPU."""
+    steps = [(words(ntasks, before), words(ntasks, step)) for before, step in map(STEPS.get, names)]
+    found = tools.instructions(words(ntasks, START), steps)
+    per = ntasks + cpus(ntasks)
+    return {name: count / per for name, (count, _) in zip(names, found, strict=True)}
 
 
-def counted(name: str, ntasks: int) -> float:
-    """Instructions that a step takes for each task and CPU."""
-    setup, step = code_of(name, ntasks)
-    return (tools.instructions(setup + step)[0] - before(setup)) / (ntasks + cpus(ntasks))
-
-
-def timed(name: str, ntasks: int) -> float:
-    """CPU seconds of a step."""
-    setup, step = code_of(name, ntasks)
-    return float(tools.output(tools.BIN / "python", "-c", setup + CLOCK.format(step=step)))
+def timed(ntasks: int) -> dict[str, float]:
+    """CPU seconds of all steps: the least of three runs."""
+    code = ["import json, time", words(ntasks, START), "took = []"]
+    for before, step in STEPS.values():
+        code += [words(ntasks, before), "start = time.process_time()", words(ntasks, step)]
+        code += ["took.append(time.process_time() - start)"]
+    code += ["print(json.dumps(took))"]
+    python = (tools.BIN / "python", "-c", "\n".join(code))
+    runs = [json.loads(tools.output(*python)) for _ in range(3)]
+    return dict(zip(STEPS, map(min, zip(*runs, strict=True)), strict=True))
 
 
 def cpus(ntasks: int) -> int:
@@ -101,20 +106,20 @@ def cpus(ntasks: int) -> int:
 
 def of_xml(quick: bool) -> list[str]:
     """What reading XML takes beside hwloc's own part of it."""
-    rows = []
-    start = "import mpibind; mpibind.Topology; "
-    before = tools.instructions(start)[0]
     sizes = {256: XML_SIZES[256]} if quick else XML_SIZES
-    for count, text in sizes.items():
-        path = tools.BUILT / f"{count}.xml"
+    paths = {count: tools.BUILT / f"{count}.xml" for count in sizes}
+    for count, path in paths.items():
         if not path.exists():
             import mpibind
 
-            mpibind.Topology.from_synthetic(text).to_xml(path)
-        total, hwloc = tools.instructions(f"{start}mpibind.Topology.from_xml({str(path)!r})")
+            tools.BUILT.mkdir(parents=True, exist_ok=True)
+            mpibind.Topology.from_synthetic(sizes[count]).to_xml(path)
+    steps = [("", f"mpibind.Topology.from_xml({str(path)!r})") for path in paths.values()]
+    rows = []
+    found = tools.instructions(WARM, steps)
+    for (count, path), (total, hwloc) in zip(paths.items(), found, strict=True):
         size = path.stat().st_size
-        ours = total - before - hwloc
-        rows.append([f"{count:,}", f"{size / 1e3:,.0f} kB", *per(size, ours, hwloc)])
+        rows.append([f"{count:,}", f"{size / 1e3:,.0f} kB", *per(size, total - hwloc, hwloc)])
     return [
         "Instructions for each byte of a file in hwloc's XML:",
         "",

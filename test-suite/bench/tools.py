@@ -103,17 +103,36 @@ def has_valgrind() -> bool:
     return shutil.which("valgrind") is not None
 
 
-def instructions(code: str) -> tuple[int, int]:
-    """Instructions of a Python that runs code, and how many of them libhwloc takes."""
+DUMP = """
+import os, subprocess
+def dump():
+    command = ["callgrind_control", "--dump", str(os.getpid())]
+    subprocess.run(command, check=True, capture_output=True)
+"""
+
+
+def instructions(setup: str, steps: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:
+    """Instructions of steps in one Python, and how many of them libhwloc takes.
+
+    A step is what comes before it, which does not count, and itself.
+    """
+    code = [DUMP, setup, "dump()", "dump()"]
+    for before, step in steps:
+        code += [before, "dump()", step, "dump()"]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         output(
             *("valgrind", "--tool=callgrind", f"--callgrind-out-file={log}"),
-            *(sys.executable, "-c", code),
+            *(sys.executable, "-c", "\n".join(code)),
             # Else the loader stands between a call and what is called.
             env={**os.environ, "LD_BIND_NOW": "1", "PYTHONHASHSEED": "0"},
         )
-        return _counts(log.read_text())
+        # The second has what it takes to ask for a dump.
+        nothing, *counts = (
+            _counts(log.with_name(f"log.{number}").read_text())
+            for number in range(2, 2 * len(steps) + 3, 2)
+        )
+    return [(max(0, total - nothing[0]), hwloc) for total, hwloc in counts]
 
 
 def _counts(log: str) -> tuple[int, int]:
@@ -125,7 +144,7 @@ def _counts(log: str) -> tuple[int, int]:
     own, called, inside, is_call, total = "", "", 0, False, 0
     for line in log.splitlines():
         if match := re.match(r"(c?)ob=(\(\d+\))(?: (.*))?", line):
-            names[match[2]] = match[3] or names[match[2]]
+            names[match[2]] = match[3] or names.get(match[2], "")
             own, called = (own, names[match[2]]) if match[1] else (names[match[2]],) * 2
         elif line.startswith("fn="):
             called = own
