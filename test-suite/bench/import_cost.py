@@ -73,9 +73,7 @@ def tables(quick: bool) -> list[str]:
             # In pairs, so that a machine that slows down does so for both.
             added = [seconds(python, statement) - seconds(python, bare) for _ in range(rounds)]
             count = modules(python, statement) - modules(python, bare)
-            shown = ["no strace", ""]
-            if shutil.which("strace"):
-                (lookups, read), (less, fewer) = files(python, statement), files(python, bare)
-                shown = [str(lookups - less), f"{(read - fewer) / 1e3:,.0f} kB"]
-            rows.append([name, tools.time_text(statistics.median(added)), count, *shown])
+            (lookups, read), (less, fewer) = files(python, statement), files(python, bare)
+            took = tools.time_text(statistics.median(added))
+            rows.append([name, took, count, lookups - less, f"{(read - fewer) / 1e3:,.0f} kB"])
     return tools.table(["", "CPU time", "modules", "file look-ups", "read"], rows)

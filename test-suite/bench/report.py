@@ -13,12 +13,19 @@ import importlib
 import os
 import platform
 import re
+import shutil
 from pathlib import Path
 
 import tools
 
 PAGE = tools.ROOT / "docs" / "performance.md"
 SECTIONS = ("machine", "map", "growth", "import", "bind", "run", "command", "memory")
+NEEDED = {
+    "growth": ("callgrind_control", "valgrind"),
+    "import": ("strace", "strace"),
+    "run": ("hwloc-bind", "hwloc"),
+}
+"""What a section takes besides what the tests do: a program, and Debian's package of it."""
 END = "<!-- up to here -->\n"
 
 
@@ -36,7 +43,12 @@ def main() -> None:
     unknown = {*asked.sections} - {*SECTIONS}
     if unknown:
         parser.error(f"there is no section {min(unknown)}; it must be one of {SECTIONS}")
-    for section in asked.sections or SECTIONS:
+    sections = asked.sections or SECTIONS
+    # Before anything is measured, as that takes long.
+    for program, package in (NEEDED[section] for section in sections if section in NEEDED):
+        if shutil.which(program) is None:
+            raise SystemExit(f"error: there is no {program} on PATH: apt install {package}")
+    for section in sections:
         lines = ["", *tables(section, asked.quick)]
         if asked.write:
             PAGE.write_text(put(PAGE.read_text("utf-8"), section, "\n".join(lines)), "utf-8")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -97,10 +96,6 @@ def machine(ntasks: int) -> Path:
         BUILT.mkdir(parents=True, exist_ok=True)
         mpibind.Topology.from_synthetic(SIZES[ntasks]).to_json(path)
     return path
-
-
-def has_valgrind() -> bool:
-    return shutil.which("valgrind") is not None
 
 
 DUMP = """

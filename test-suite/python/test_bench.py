@@ -14,7 +14,7 @@ tools = importlib.import_module("tools")
 
 class Report(unittest.TestCase):
     def test_sections_have_tables_on_the_smallest_sizes(self):
-        # The others need valgrind, cargo, hwloc-bind or minutes.
+        # The others need valgrind, cargo, hwloc-bind or minutes; strace is there for the tests.
         for section in ("machine", "import", "memory"):
             with self.subTest(section):
                 lines = report.tables(section, True)
