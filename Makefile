@@ -33,8 +33,9 @@ BESIDE_MPI := mpi4py numpy threadpoolctl
 # as there are CPUs.
 PROVE := prove --failures --comments --exec $(BIN)/python --jobs $$(getconf _NPROCESSORS_ONLN)
 
-.PHONY: help demo docs check check-long fuzz check-launchers launchers check-vm vm-report bench build
-.PHONY: lint-rust test-rust test-python clean wheel check-wheel sdist sdist-vendored licences
+.PHONY: help demo docs check check-long fuzz check-launchers launchers check-vm vm-report bench
+.PHONY: bench-report build lint-rust test-rust test-python clean wheel check-wheel sdist
+.PHONY: sdist-vendored licences
 # Cargo and prove use all CPUs already, and the order below is meant.
 .NOTPARALLEL:
 
@@ -55,6 +56,7 @@ help:
 	@echo 'make check-launchers   as root: tests with Slurm, Intel MPI and several nodes'
 	@echo 'make check-vm          tests on machines with many sockets, which are emulated'
 	@echo 'make vm-report         write what they gave into docs/reliability.md'
+	@echo 'make bench-report      run the benchmarks and write docs/performance.md'
 
 demo: build
 	$(BIN)/mpiexec -n 4 $(BIN)/python test-suite/mpi/hello.py
@@ -104,16 +106,13 @@ check-vm: build $(OPEN_MPI)
 vm-report:
 	$(BIN)/python test-suite/vm/report.py
 
+# A quarter of an hour; each table as soon as it is there.
 bench: build
-	$(CARGO) bench --locked --package mpibind-core --bench mapping
-	$(CC) -O2 test-suite/bench/distrib.c -o target/distrib \
-		$$(pkg-config --cflags --libs hwloc)
-	target/distrib
-	$(BIN)/python test-suite/bench/import_cost.py
-	$(BIN)/python test-suite/bench/bind_cost.py
-	$(BIN)/python test-suite/bench/picture.py
-	$(BIN)/python test-suite/bench/command_cost.py
-	$(BIN)/python test-suite/bench/run_cost.py
+	$(BIN)/python test-suite/bench/report.py
+
+# The same into docs/performance.md.
+bench-report: build
+	$(BIN)/python test-suite/bench/report.py --write
 
 # A warning is an error, and so is a name that nothing explains.
 docs: build

@@ -75,13 +75,13 @@ class Comparison:
     @cached_property
     def gained(self) -> NDArray[np.bool_]:
         """CPUs that a task has in the second mapping only: bool, shape (tasks, CPUs)."""
-        before, after = self._cpus
+        before, after = self._matrices
         return frozen(after & ~before)
 
     @cached_property
     def lost(self) -> NDArray[np.bool_]:
         """CPUs that a task has in the first mapping only: bool, shape (tasks, CPUs)."""
-        before, after = self._cpus
+        before, after = self._matrices
         return frozen(before & ~after)
 
     @cached_property
@@ -105,13 +105,24 @@ class Comparison:
     @cached_property
     def tasks(self) -> NDArray[np.int32]:
         """The tasks that differ in CPUs, GPUs or threads, rising: int32."""
-        differ = (self.gained | self.lost).any(axis=1)
-        differ |= self.nthreads[:, 0] != self.nthreads[:, 1]
+        differ = self.nthreads[:, 0] != self.nthreads[:, 1]
+        cpus = (before.tobytes() != after.tobytes() for before, after in self._cpus)
+        differ |= np.fromiter(cpus, np.bool_, self._ntasks)
         differ |= np.fromiter((before != after for before, after in self.gpus), np.bool_)
         return frozen(np.flatnonzero(differ).astype(np.int32))
 
     @cached_property
-    def _cpus(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def _cpus(self) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+        """OS ids of each task's CPUs, before and after: far less than the matrices."""
+        none = [np.empty(0, np.int32)]
+        before, after = (
+            mapping.cpus + none * (self._ntasks - len(mapping))
+            for mapping in (self.first, self.second)
+        )
+        return list(zip(before, after, strict=True))
+
+    @cached_property
+    def _matrices(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         return self._spread(self.first), self._spread(self.second)
 
     def _spread(self, mapping: Mapping) -> NDArray[np.bool_]:
@@ -155,11 +166,9 @@ class Comparison:
         before, after = self.nthreads[task].tolist()
         if before != after:
             parts.append(f"nths {before} -> {after}")
-        cpus = [
-            f"{sign}{_core.id_list(self.cpu_ids[row].tolist())}"
-            for sign, row in (("-", self.lost[task]), ("+", self.gained[task]))
-            if row.any()
-        ]
+        had, has = self._cpus[task]
+        changes = (("-", np.setdiff1d(had, has)), ("+", np.setdiff1d(has, had)))
+        cpus = [f"{sign}{_core.id_list(ids.tolist())}" for sign, ids in changes if ids.size]
         if cpus:
             parts.append(f"cpus {' '.join(cpus)}")
         old, new = self.gpus[task]

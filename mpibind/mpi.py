@@ -472,9 +472,7 @@ def _attempt(
         except Exception as error:
             failure = _Failure.of(error)
     try:
-        verdict = comm.allreduce(
-            _own_verdict(comm, node, settings, failure, differs), op=lambda a, b: a.merged(b)
-        )
+        verdict = _judge(comm, _own_verdict(comm, node, settings, failure, differs), settings)
         # First, as it may be the cause of the other.
         if verdict.differing is not None:
             raise errors.InvalidParameterError(verdict.differing)
@@ -505,6 +503,50 @@ def _own_verdict(
         node.size == 1,
         differs,
     )
+
+
+def _judge(comm: MPI.Intracomm, own: _Verdict, settings: Settings | None) -> _Verdict:
+    """Come to know together what each rank knows.
+
+    A few numbers tell whether all is well, which takes one reduction by the MPI library itself.
+    Only what is not well is sent in words, from Python to Python.
+    """
+    digest = 0 if settings is None else settings.core.digest
+    # Of equal numbers the largest of both is the same: ~ turns the order around.
+    numbers = (
+        own.failed is not None,
+        digest,
+        ~digest,
+        own.verbose,
+        own.someone_is_alone,
+        own.views_differ,
+    )
+    failed, largest, smallest, verbose, alone, differ = _largest(comm, numbers)
+    if failed or largest != ~smallest:
+        merged: _Verdict = comm.allreduce(own, op=lambda a, b: a.merged(b))
+        return merged
+    return own._replace(verbose=verbose, someone_is_alone=bool(alone), views_differ=bool(differ))
+
+
+def _largest(comm: MPI.Intracomm, numbers: Sequence[int]) -> list[int]:
+    """Return the largest of all ranks' numbers of 64 bits, each for itself.
+
+    Nobody keeps a CPU busy that waits; other ranks of the node may still be binding themselves.
+    """
+    sent, received = (memoryview(bytearray(8 * len(numbers))).cast("q") for _ in range(2))
+    for place, number in enumerate(numbers):
+        sent[place] = number
+    request = comm.Iallreduce([sent, MPI.INT64_T], [received, MPI.INT64_T], op=MPI.MAX)
+    try:
+        _sleep_until(request.Test, _LONGEST_STEP)
+    except BaseException:
+        # Such as Ctrl-C. MPI will write there all the same.
+        _abandoned.append(request)
+        raise
+    return received.tolist()
+
+
+_abandoned: list[MPI.Request] = []
 
 
 class _Share(NamedTuple):
@@ -576,15 +618,22 @@ def _receive(node: MPI.Comm) -> Any:  # noqa: ANN401  # whatever was sent
     MPI libraries wait in a loop. Where ranks are not bound yet, or are more than the CPUs, that
     takes time from the leader, which discovers the node meanwhile and sets the pace for all.
     """
-    pause = _SHORTEST_PAUSE
-    while (message := node.improbe(0)) is None:
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+    message = _sleep_until(lambda: node.improbe(0), _LONGEST_PAUSE)
     return message.recv()
 
 
-# In seconds. Discovery takes some milliseconds; to look more often than this is not worth a CPU.
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 50e-6, 1e-3
+def _sleep_until(answer: Callable[[], _T | None], longest: float) -> _T:
+    """Ask until there is an answer, with pauses that grow up to the longest."""
+    pause = _SHORTEST_PAUSE
+    while not (found := answer()):
+        time.sleep(pause)
+        pause = min(2 * pause, longest)
+    return found
+
+
+# In seconds. Discovery takes some milliseconds; to look more often than this is not worth a CPU. A
+# reduction takes several steps, up to twenty where there are a million ranks.
+_SHORTEST_PAUSE, _LONGEST_PAUSE, _LONGEST_STEP = 50e-6, 1e-3, 0.25e-3
 
 
 def _own_mask() -> list[int]:

@@ -1,27 +1,32 @@
-"""What ``mpibind.mpi.bind`` costs an MPI program, beside every rank discovering its node itself.
+"""What ``mpibind.mpi.bind`` adds to an MPI program, beside every rank discovering its node itself.
 
-python bind_cost.py [repetitions]       starts MPICH's mpiexec with 2 to 64 ranks
-
-Each figure is the time of the slowest rank from a barrier to the end of the call, in a program of
-its own, as programs bind once: what Python imports for it is in the time. The naive way is one
-split, and then `mpibind.bind` on each rank. With "discovery" alone, one rank of an idle node calls
-`mpibind.Topology()`.
+Each figure is of a program of its own, as programs bind once: the time of the slowest rank from a
+barrier to the end of the call, and the CPU time of all ranks in it. What Python imports in the call
+is in both; ``import mpibind.mpi`` itself is not, which the table of imports has.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
-import subprocess
+import math
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
-RANKS = (1, 2, 4, 8, 16, 32, 64)
-WAYS = ("bind", "naive")
+import tools
+
+RANKS = (2, 4, 8, 16, 32, 64)
+WAYS = {
+    "split": "the split alone",
+    "bind": "`bind(comm)`",
+    "itself": "each rank for itself",
+    "message": "the same and a message",
+}
+PIECES = ("split", "discovery", "shares", "reduction")
+NODES = (1, 1_000, 10_000)
 
 
 def measure(way: str) -> None:
-    """Run on each rank; rank 0 prints the time of the slowest in milliseconds."""
+    """Run on each rank; rank 0 prints the seconds of the slowest, and CPU seconds of all."""
     import time
 
     from mpi4py import MPI
@@ -29,39 +34,99 @@ def measure(way: str) -> None:
     import mpibind.mpi
 
     comm = MPI.COMM_WORLD
+    node = None
+    if way in PIECES[1:]:
+        node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
     comm.barrier()
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     if way == "bind":
         mpibind.mpi.bind(comm)
+    elif way == "discovery":
+        if comm.rank == 0:
+            mpibind.Topology().map(comm.size)
+    elif way == "shares":
+        share = ("cpus", 1, (), (), {"OMP_NUM_THREADS": "1"}, (0,), ())
+        if node.rank == 0:
+            mpibind.mpi._scatter(node, [share] * node.size)
+        else:
+            mpibind.mpi._receive(node)
+    elif way == "reduction":
+        mpibind.mpi._largest(comm, [0] * 6)
     else:
         node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
-        mpibind.bind(node.rank, node.size)
-    slowest = comm.allreduce(time.perf_counter() - start, op=MPI.MAX)
+        if way != "split":
+            mpibind.bind(node.rank, node.size)
+        if way == "message":
+            node.scatter(["a message"] * node.size if node.rank == 0 else None)
+    told = time.perf_counter() - start, time.process_time() - cpu
+    slowest, used = comm.allreduce(told[0], op=MPI.MAX), comm.allreduce(told[1])
     if comm.rank == 0:
-        print(json.dumps(1000 * slowest))
+        print(json.dumps([slowest, used]))
 
 
-def once(ranks: int, way: str) -> float:
-    """Start a program; return the time that it printed."""
-    mpiexec = Path(sys.executable).parent / "mpiexec"
-    command = [mpiexec, "-n", ranks, sys.executable, __file__, "--measure", way]
-    done = subprocess.run([*map(str, command)], check=True, capture_output=True, text=True)
-    return float(done.stdout)
+def program(ranks: int, way: str) -> Callable[[], list[float]]:
+    """Start a program; return the times that it printed."""
+    command = (tools.BIN / "mpiexec", "-n", ranks, sys.executable, __file__, "--measure", way)
+    return lambda: json.loads(tools.output(*command))
 
 
-def main() -> None:
-    """Print a line for each number of ranks."""
-    if sys.argv[1:2] == ["--measure"]:
-        measure(sys.argv[2])
-        return
-    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    print("the slowest rank, median in ms     bind()   every rank for itself   ratio")
-    for ranks in RANKS:
-        # In turn, so that a machine that slows down does so for both.
-        times = [[once(ranks, way) for way in WAYS] for _ in range(repetitions)]
-        ours, naive = (statistics.median(column) for column in zip(*times, strict=True))
-        print(f"{ranks:3} ranks {ours:30.1f} {naive:23.1f} {ours / naive:7.2f}")
+def tables(quick: bool) -> list[str]:
+    rows, cpu_rows = [], []
+    for ranks in RANKS[:1] if quick else RANKS:
+        rounds = 1 if quick else 3
+        found = tools.medians({way: program(ranks, way) for way in WAYS}, rounds)
+        for place, table in enumerate((rows, cpu_rows)):
+            times = {way: told[place] for way, told in found.items()}
+            beyond = {way: times[way] - times["split"] for way in WAYS}
+            table.append(
+                [
+                    ranks,
+                    *(tools.time_text(times[way]) for way in WAYS),
+                    *(f"{times['bind'] / times[way]:.2f}" for way in ("itself", "message")),
+                    f"{max(0.0, beyond['bind']) / max(1e-9, beyond['itself']):.2f}",
+                ]
+            )
+    heads = [
+        *("ranks", *WAYS.values(), "`bind` / itself", "`bind` / message"),
+        "`bind` / itself, both without the split",
+    ]
+    return [
+        "The slowest rank:",
+        "",
+        *tools.table(heads, rows),
+        "CPU time of all ranks together:",
+        "",
+        *tools.table(heads, cpu_rows),
+        *model(quick),
+    ]
+
+
+def model(quick: bool) -> list[str]:
+    """What larger jobs would take, from pieces measured with as many ranks as CPUs."""
+    ranks, rounds = 2, 1 if quick else 9
+    found = tools.medians({piece: program(ranks, piece) for piece in PIECES}, rounds)
+    split, discovery, shares, reduction = (found[piece][0] for piece in PIECES)
+    per_node = 64
+    rows = []
+    for nodes in NODES:
+        steps = math.log2(nodes * per_node) / math.log2(ranks)
+        # A split puts pairs of numbers from all ranks into order on each.
+        sorting = 1e-7 * nodes * per_node
+        parts = (
+            split * steps + sorting,
+            discovery,
+            shares * (per_node - 1),
+            reduction * steps,
+        )
+        rows.append([f"{nodes:,}", f"{nodes * per_node:,}", *map(tools.time_text, parts)])
+        rows[-1].append(tools.time_text(sum(parts)))
+    measured = tools.table(
+        ["measured with 2 ranks", *PIECES],
+        [["slowest rank", *map(tools.time_text, (split, discovery, shares, reduction))]],
+    )
+    heads = ["nodes", f"ranks, {per_node} a node", *PIECES, "in all"]
+    return [*measured, *tools.table(heads, rows)]
 
 
 if __name__ == "__main__":
-    main()
+    measure(sys.argv[2])

@@ -1,28 +1,18 @@
-/* How long hwloc's own distribution takes: hwloc_distrib() of as many items as there are tasks in
- * rust/core/benches/mapping.rs, on the same machines.
+/* How long hwloc's own distribution takes: hwloc_distrib() of as many items as there are tasks.
  *
  * In C, because hwloc_distrib() is a function of hwloc's header, which other languages write anew.
+ * Prints the median in seconds and nothing else, for map_cost.py; the same loop, in Rust, is in
+ * rust/core/benches/mapping.rs.
  *
- *     cc -O2 distrib.c -o distrib $(pkg-config --cflags --libs hwloc) && ./distrib
+ *     distrib MACHINE ITEMS RUNS      where MACHINE is a file (.xml) or synthetic text
  */
 #define _POSIX_C_SOURCE 199309L
 #include <hwloc.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
-
-static const struct {
-    const char *name, *file, *synthetic;
-    unsigned ntasks;
-} cases[] = {
-    {"4 tasks, worked example", "two-package-18core-smt2-2gpu", NULL, 4},
-    {"8 tasks, EPYC with 8 GPUs", "epyc-7763-nps4-8gpu", NULL, 8},
-    {"64 tasks, 64 cores", NULL, "package:2 [numa] core:32 pu:2", 64},
-    {"4096 tasks, 16384 CPUs", NULL, "package:8 [numa] l3:16 core:64 pu:2", 4096},
-};
-
-enum { RUNS = 101, MAX_TASKS = 4096 };
 
 static double now(void)
 {
@@ -37,42 +27,43 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-int main(void)
+static double seconds(hwloc_topology_t node, hwloc_cpuset_t *sets, unsigned items, int repeats)
 {
-    static hwloc_cpuset_t sets[MAX_TASKS];
-    static double times[RUNS];
-
-    printf("%-35s median of %d runs\n", "hwloc_distrib in C", RUNS);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char path[256];
-        hwloc_topology_t node;
-        snprintf(path, sizeof path, "test-suite/topologies/%s.xml", cases[i].file ? cases[i].file : "");
-        hwloc_topology_init(&node);
-        if ((cases[i].file ? hwloc_topology_set_xml(node, path)
-                           : hwloc_topology_set_synthetic(node, cases[i].synthetic)) ||
-            hwloc_topology_set_all_types_filter(node, HWLOC_TYPE_FILTER_KEEP_STRUCTURE) ||
-            hwloc_topology_load(node)) {
-            fprintf(stderr, "cannot load %s; run this from the top of the checkout\n", cases[i].name);
-            return EXIT_FAILURE;
-        }
-        hwloc_obj_t root = hwloc_get_root_obj(node);
-        unsigned n = cases[i].ntasks;
-        /* Short ones are repeated, so that reading the clock does not count. */
-        int repeats = n < 1000 ? 100 : 1;
-        for (int run = 0; run < RUNS; run++) {
-            double total = 0;
-            for (int repeat = 0; repeat < repeats; repeat++) {
-                double start = now();
-                hwloc_distrib(node, &root, 1, sets, n, INT_MAX, 0);
-                total += now() - start;
-                for (unsigned task = 0; task < n; task++)
-                    hwloc_bitmap_free(sets[task]);
-            }
-            times[run] = total / repeats;
-        }
-        qsort(times, RUNS, sizeof *times, compare);
-        printf("  %-33s %10.2f us\n", cases[i].name, 1e6 * times[RUNS / 2]);
-        hwloc_topology_destroy(node);
+    hwloc_obj_t root = hwloc_get_root_obj(node);
+    double start = now();
+    for (int repeat = 0; repeat < repeats; repeat++) {
+        hwloc_distrib(node, &root, 1, sets, items, INT_MAX, 0);
+        for (unsigned item = 0; item < items; item++)
+            hwloc_bitmap_free(sets[item]);
     }
+    return (now() - start) / repeats;
+}
+
+int main(int argc, char **argv)
+{
+    hwloc_topology_t node;
+    if (argc != 4) {
+        fprintf(stderr, "usage: distrib MACHINE ITEMS RUNS\n");
+        return EXIT_FAILURE;
+    }
+    hwloc_topology_init(&node);
+    if ((strstr(argv[1], ".xml") ? hwloc_topology_set_xml(node, argv[1])
+                                 : hwloc_topology_set_synthetic(node, argv[1])) ||
+        hwloc_topology_set_all_types_filter(node, HWLOC_TYPE_FILTER_KEEP_STRUCTURE) ||
+        hwloc_topology_load(node)) {
+        fprintf(stderr, "hwloc cannot load %s\n", argv[1]);
+        return EXIT_FAILURE;
+    }
+    unsigned items = strtoul(argv[2], NULL, 10), runs = strtoul(argv[3], NULL, 10);
+    hwloc_cpuset_t *sets = calloc(items, sizeof *sets);
+    double *times = calloc(runs, sizeof *times);
+    if (!sets || !times)
+        return EXIT_FAILURE;
+    /* Short ones are repeated, so that reading the clock does not count. */
+    int repeats = seconds(node, sets, items, 1) < 1e-4 ? 100 : 1;
+    for (unsigned run = 0; run < runs; run++)
+        times[run] = seconds(node, sets, items, repeats);
+    qsort(times, runs, sizeof *times, compare);
+    printf("%e\n", times[runs / 2]);
     return EXIT_SUCCESS;
 }

@@ -1,56 +1,79 @@
-"""What ``import mpibind`` adds to a bare interpreter: time, modules and file look-ups.
-
-python import_cost.py [pairs]
-"""
+"""What importing adds to a bare interpreter: time, modules, file look-ups and bytes read."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-STATEMENTS = ["import mpibind", "import mpibind; mpibind.MpibindHandle", "import numpy"]
+import tools
+
+STATEMENTS = {
+    "`import mpibind`": ("pass", "import mpibind"),
+    "`import mpibind`, as installed by pip": ("pass", "import mpibind"),
+    "`mpibind.Topology`": ("pass", "import mpibind; mpibind.Topology"),
+    "`import mpibind.mpi`, over mpi4py's `MPI`": (
+        "from mpi4py import MPI",
+        "from mpi4py import MPI; import mpibind.mpi",
+    ),
+    "`import numpy`, for comparison": ("pass", "import numpy"),
+}
 
 
-def seconds(code: str) -> float:
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
-    return time.perf_counter() - start
+def seconds(python: object, code: str) -> float:
+    """CPU time from start to end: on an idle machine the time that it takes."""
+    before = tools.cpu_seconds()
+    tools.output(python, "-c", code)
+    return tools.cpu_seconds() - before
 
 
-def lookups(code: str) -> int:
+def files(python: object, code: str) -> tuple[int, int]:
+    """Look-ups of files by name, and bytes that are read from files."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        trace = ["strace", "-f", "-e", "trace=%file", "-o", str(log)]
-        subprocess.run([*trace, sys.executable, "-c", code], check=True)
-        return len(log.read_text().splitlines())
+        trace = ("strace", "-f", "-e", "trace=%file,read,pread64", "-o", log)
+        tools.output(*trace, python, "-c", code)
+        lookups, read = 0, 0
+        for line in log.read_text().splitlines():
+            call = re.match(r"\d+ +(\w+)\(.* = (-?\d+)", line)
+            if call is None:
+                continue
+            if call[1] in {"read", "pread64"}:
+                read += max(0, int(call[2]))
+            else:
+                lookups += 1
+        return lookups, read
 
 
-def modules(code: str) -> int:
-    count = "import sys; print(len(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{count}"], check=True, capture_output=True, text=True
+def modules(python: object, code: str) -> int:
+    return int(tools.output(python, "-c", f"{code}\nimport sys; print(len(sys.modules))"))
+
+
+def installed(folder: str) -> Path:
+    """A Python with the package as pip installs it: a folder of files in site-packages."""
+    tools.output(sys.executable, "-m", "venv", "--without-pip", folder)
+    site = next(Path(folder).glob("lib/python*/site-packages"))
+    shutil.copytree(
+        tools.ROOT / "mpibind", site / "mpibind", ignore=shutil.ignore_patterns("__pycache__")
     )
-    return int(done.stdout)
+    return Path(folder) / "bin" / "python"
 
 
-def main() -> None:
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 40
-    has_strace = shutil.which("strace") is not None
-    print("over a bare interpreter (median of pairs)       added ms   modules   look-ups")
-    for statement in STATEMENTS:
-        seconds(statement)
-        # In pairs, so that a machine that slows down does so for both.
-        added = [seconds(statement) - seconds("pass") for _ in range(pairs)]
-        found = str(lookups(statement) - lookups("pass")) if has_strace else "no strace"
-        loaded = modules(statement) - modules("pass")
-        median = 1000 * statistics.median(added)
-        print(f"{statement:45} {median:10.2f} {loaded:9} {found:>10}")
-
-
-if __name__ == "__main__":
-    main()
+def tables(quick: bool) -> list[str]:
+    rounds = 1 if quick else 31
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        other = installed(folder)
+        for name, (bare, statement) in [*STATEMENTS.items()][: 2 if quick else None]:
+            python = other if "pip" in name else tools.BIN / "python"
+            seconds(python, statement)
+            # In pairs, so that a machine that slows down does so for both.
+            added = [seconds(python, statement) - seconds(python, bare) for _ in range(rounds)]
+            count = modules(python, statement) - modules(python, bare)
+            (lookups, read), (less, fewer) = files(python, statement), files(python, bare)
+            took = tools.time_text(statistics.median(added))
+            rows.append([name, took, count, lookups - less, f"{(read - fewer) / 1e3:,.0f} kB"])
+    return tools.table(["", "CPU time", "modules", "file look-ups", "read"], rows)

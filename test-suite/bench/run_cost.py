@@ -1,18 +1,14 @@
 """What ``mpibind run`` adds to a program: one at a time beside hwloc-bind, and many at once.
 
-python run_cost.py [rounds]
-
-The program is ``true``. "first" is with an empty node cache, "next" with one that is filled,
-"without" with MPIBIND_CACHE=0. Many at once are started by one process, and timed from the first
-start to the last end; that takes some time by itself, which the row of ``true`` shows.
+The program is ``true``. "The first" is with an empty node cache. Many at once are started by one
+process, and timed from the first start to the last end; that takes some time by itself, which the
+row of ``true`` shows. CPU time is of all that was started.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,81 +16,60 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-MPIBIND = str(Path(sys.executable).parent / "mpibind")
+import tools
+
 AT_ONCE = 64
-# A place for the cache that is nobody else's.
-CACHE = Path(tempfile.mkdtemp(dir="/dev/shm"))
+MPIBIND = str(tools.BIN / "mpibind")
 RUN = [MPIBIND, "run", "true"]
+BESIDE = "`hwloc-bind core:0 -- true`"
 WAYS: dict[str, tuple[list[str], dict[str, str], bool]] = {
-    "true": (["true"], {}, False),
-    "hwloc-bind core:0 -- true": (["hwloc-bind", "core:0", "--", "true"], {}, False),
-    "mpibind run true, first": (RUN, {}, True),
-    "mpibind run true, next": (RUN, {}, False),
-    "mpibind run true, without": (RUN, {"MPIBIND_CACHE": "0"}, False),
-    "python -m mpibind run true, next": (
+    "`true` alone": (["true"], {}, False),
+    BESIDE: (["hwloc-bind", "core:0", "--", "true"], {}, False),
+    "`mpibind run true`, the first": (RUN, {}, True),
+    "`mpibind run true`, with a node cache": (RUN, {}, False),
+    "`mpibind run true`, `MPIBIND_CACHE=0`": (RUN, {"MPIBIND_CACHE": "0"}, False),
+    "`python -m mpibind run true`, with a node cache": (
         [sys.executable, "-m", "mpibind", "run", "true"],
         {},
         False,
     ),
-    "python -c pass": ([sys.executable, "-c", "pass"], {}, False),
+    "`python -c pass`, for comparison": ([sys.executable, "-c", "pass"], {}, False),
 }
 
 
-def alone(command: list[str], env: dict[str, str]) -> None:
-    subprocess.run(command, env=env, check=True)
+def started(way: str, count: int, cache: str) -> Callable[[], tuple[float, float]]:
+    """Start so many at once; tell seconds and CPU seconds."""
+    command, variables, is_first = WAYS[way]
+    env = {**os.environ, "XDG_RUNTIME_DIR": cache, **variables}
+
+    def once() -> tuple[float, float]:
+        if is_first:
+            shutil.rmtree(Path(cache, "mpibind"), ignore_errors=True)
+        cpu, start = tools.cpu_seconds(), time.perf_counter()
+        processes = [subprocess.Popen(command, env=env) for _ in range(count)]
+        statuses = [process.wait() for process in processes]
+        if any(statuses):
+            raise SystemExit(f"error: {way} failed")
+        return time.perf_counter() - start, tools.cpu_seconds() - cpu
+
+    return once
 
 
-def at_once(command: list[str], env: dict[str, str]) -> None:
-    processes = [subprocess.Popen(command, env=env) for _ in range(AT_ONCE)]
-    statuses = {process.wait() for process in processes}
-    if statuses != {0}:
-        raise SystemExit(f"{command} failed")
-
-
-def cpu_seconds() -> float:
-    """What all children so far have used."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def median(times: list[float]) -> float:
-    return statistics.median(times)
-
-
-def measure(
-    start: Callable[[list[str], dict[str, str]], None], rounds: int
-) -> dict[str, tuple[float, float]]:
-    """Return the medians of milliseconds, and of CPU milliseconds, for each way."""
-    wall: dict[str, list[float]] = {name: [] for name in WAYS}
-    cpu: dict[str, list[float]] = {name: [] for name in WAYS}
-    # In turn, so that a machine that slows down does so for all.
-    for turn in range(rounds + 1):
-        for name, (command, variables, is_first) in WAYS.items():
-            if is_first:
-                shutil.rmtree(CACHE / "mpibind", ignore_errors=True)
-            env = {**os.environ, "XDG_RUNTIME_DIR": str(CACHE), **variables}
-            before, begin = cpu_seconds(), time.perf_counter()
-            start(command, env)
-            end, after = time.perf_counter(), cpu_seconds()
-            if turn > 0:
-                wall[name].append(1000 * (end - begin))
-                cpu[name].append(1000 * (after - before))
-    return {name: (median(wall[name]), median(cpu[name])) for name in WAYS}
-
-
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    try:
-        for title, start in (("one", alone), (f"{AT_ONCE} at once", at_once)):
-            found = measure(start, rounds)
-            of_hwloc = found["hwloc-bind core:0 -- true"]
-            print(f"{title:36}       ms   CPU ms   times hwloc-bind: wall, CPU")
-            for name, (wall, cpu) in found.items():
-                ratios = f"{wall / of_hwloc[0]:17.2f} {cpu / of_hwloc[1]:8.2f}"
-                print(f"  {name:34} {wall:8.1f} {cpu:8.1f} {ratios}")
-    finally:
-        shutil.rmtree(CACHE, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    main()
+def tables(quick: bool) -> list[str]:
+    # A place for the cache that is nobody else's.
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as cache:
+        ways = [way for way in WAYS if not quick or way in {BESIDE, *[*WAYS][3:4]}]
+        one, many = (
+            tools.medians({way: started(way, count, cache) for way in ways}, rounds)
+            for count, rounds in (((1, 1), (2, 1)) if quick else ((1, 21), (AT_ONCE, 7)))
+        )
+    rows = []
+    for way in ways:
+        cells = []
+        for found in (one, many):
+            (wall, cpu), (wall_beside, cpu_beside) = found[way], found[BESIDE]
+            cells += [tools.time_text(wall), f"{wall / wall_beside:.2f}"]
+            cells += [tools.time_text(cpu), f"{cpu / cpu_beside:.2f}"]
+        rows.append([way, *cells])
+    heads = ["times `hwloc-bind`", "CPU time", "times `hwloc-bind`"]
+    return tools.table(["", "one: time", *heads, f"{AT_ONCE} at once: time", *heads], rows)

@@ -127,8 +127,12 @@ elif detail == "messages":
             calls.append("gather")
             return super().gather(*arguments)
 
+        def Iallreduce(self, *arguments, **more):
+            calls.append("reduce numbers")
+            return super().Iallreduce(*arguments, **more)
+
         def allreduce(self, *arguments, **more):
-            calls.append("allreduce")
+            calls.append("reduce words")
             return super().allreduce(*arguments, **more)
 
     mpibind.mpi.bind(Counting(comm), apply=False)

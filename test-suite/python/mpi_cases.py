@@ -139,8 +139,8 @@ class Bind(Checks):
     def test_messages(self):
         """One split, a message to each rank of the node, one reduction; more only if it must be."""
         found = self.mpi.run_json(3, "check_details.py", "messages")
-        leader = ["split", "send", "send", "allreduce"]
-        self.assertEqual(found, [leader, *[["split", "receive", "allreduce"]] * 2])
+        leader = ["split", "send", "send", "reduce numbers"]
+        self.assertEqual(found, [leader, *[["split", "receive", "reduce numbers"]] * 2])
 
     def test_respect_affinity_takes_the_masks_of_all_ranks_of_the_node(self):
         found = self.mpi.run_json(4, "check_details.py", "respect")

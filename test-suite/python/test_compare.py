@@ -25,6 +25,11 @@ class Compare(unittest.TestCase):
         self.assertEqual(str(same), "the mappings are the same")
         self.assertEqual(repr(same), "the mappings are the same")
 
+    def test_words_need_no_matrix_of_tasks_by_cpus(self):
+        found = mpibind.compare(self.node.map(4), self.node.map(3, smt=2))
+        str(found)
+        self.assertFalse({"_matrices", "gained", "lost"} & {*vars(found)})
+
     def test_one_node(self):
         found = mpibind.compare(self.node.map(4), self.node.map(3, smt=2))
         self.assertFalse(found.same)

@@ -1,111 +1,54 @@
-//! How long a mapping takes, on a topology that is loaded; what loading and restricting cost stands
-//! by itself.
+//! How long one step of the core takes: `cargo bench --bench mapping -- STEP MACHINE TASKS RUNS`.
 //!
-//! `cargo bench -p mpibind-core`. test-suite/bench/distrib.c times hwloc's own distribution of as many
-//! items on the same machines, as far as hwloc manages; `make bench` runs both.
+//! Prints the median in seconds and nothing else, for test-suite/bench, which knows the cases. The
+//! same loop, in C, is around hwloc_distrib() in test-suite/bench/distrib.c. MACHINE is a file (`.xml`
+//! or `.json`) or synthetic text.
 
+use std::hint::black_box;
 use std::path::Path;
-use std::sync::Arc;
+use std::time::Instant;
 
-use divan::{Bencher, black_box};
-use mpibind_core::discover::{Source, discover};
-use mpibind_core::{CpuSet, Parameters, Request, Topology, map};
+use mpibind_core::discover::{Discovered, Source, discover};
+use mpibind_core::{CpuSet, Parameters, Request, map};
 
 fn main() {
-    divan::main();
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    // Without words it is a test run of all targets, which has nothing to do here.
+    let [step, machine, ntasks, runs] = words.as_slice() else { return };
+    let (ntasks, runs): (i64, usize) = (ntasks.parse().unwrap(), runs.parse().unwrap());
+    let node = read(machine).topology;
+    let request = Request::new(&Parameters::new(ntasks)).unwrap();
+    // The list with the most ranges.
+    let half: CpuSet = node.pus().iter().copied().filter(|cpu| cpu % 2 == 0).collect();
+    let numas: CpuSet = node.numas().iter().take(1).map(|numa| numa.os_index).collect();
+    let seconds = match step.as_str() {
+        "map" => median(runs, || map(black_box(&node), &request).unwrap()),
+        "read" => median(runs, || read(black_box(machine))),
+        "restrict-cpus" => median(runs, || node.restricted_to_cpus(black_box(&half)).unwrap()),
+        "restrict-numas" => median(runs, || node.restricted_to_numas(black_box(&numas)).unwrap()),
+        other => panic!("there is no step {other}"),
+    };
+    println!("{seconds:e}");
 }
 
-/// A machine and a number of tasks.
-struct Case {
-    name: &'static str,
-    machine: Machine,
-    ntasks: usize,
-}
-
-enum Machine {
-    File(&'static str),
-    Synthetic(&'static str),
-}
-
-const CASES: [Case; 5] = [
-    Case {
-        name: "4 tasks, worked example",
-        machine: Machine::File("two-package-18core-smt2-2gpu"),
-        ntasks: 4,
-    },
-    Case {
-        name: "8 tasks, EPYC with 8 GPUs",
-        machine: Machine::File("epyc-7763-nps4-8gpu"),
-        ntasks: 8,
-    },
-    Case {
-        name: "64 tasks, 64 cores",
-        machine: Machine::Synthetic("package:2 [numa] core:32 pu:2"),
-        ntasks: 64,
-    },
-    Case {
-        name: "4096 tasks, 16384 CPUs",
-        machine: Machine::Synthetic("package:8 [numa] l3:16 core:64 pu:2"),
-        ntasks: 4096,
-    },
-    // Threads of a core far apart in the numbering, as on most real machines.
-    Case {
-        name: "65536 tasks, 131072 CPUs, 256 domains",
-        machine: Machine::Synthetic(
-            "group:16 package:16 [numa] l3:4 core:64 pu:2(indexes=2*65536:1*2)",
-        ),
-        ntasks: 65_536,
-    },
-];
-
-impl std::fmt::Display for Case {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
+fn read(machine: &str) -> Discovered {
+    let path = Path::new(machine);
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("xml") => discover(Source::Xml(path)).unwrap(),
+        Some("json") => Discovered::from_json(&std::fs::read_to_string(path).unwrap()).unwrap(),
+        _ => discover(Source::Synthetic { text: machine, gpus: &[] }).unwrap(),
     }
 }
 
-fn path(name: &str) -> std::path::PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../test-suite/topologies"))
-        .join(name)
-        .with_extension("xml")
-}
-
-impl Case {
-    fn ours(&self) -> Arc<Topology> {
-        let found = match self.machine {
-            Machine::File(name) => discover(Source::Xml(&path(name))),
-            Machine::Synthetic(text) => discover(Source::Synthetic { text, gpus: &[] }),
-        };
-        found.unwrap().topology
-    }
-}
-
-#[divan::bench(args = CASES, max_time = 2)]
-fn mpibind_map(bencher: Bencher<'_, '_>, case: &Case) {
-    let machine = case.ours();
-    let request = Request::new(&Parameters::new(case.ntasks as i64)).unwrap();
-    bencher.bench(|| map(black_box(&machine), black_box(&request)).unwrap());
-}
-
-#[divan::bench(args = [
-    "two-package-18core-smt2-2gpu", "epyc-7763-nps4-8gpu", "epyc-9654-2package",
-])]
-fn read_xml(bencher: Bencher<'_, '_>, name: &str) {
-    let path = path(name);
-    bencher.bench(|| discover(Source::Xml(black_box(&path))).unwrap());
-}
-
-/// To every other CPU, the list with the most ranges.
-#[divan::bench(args = CASES, max_time = 2)]
-fn restrict_to_half_of_the_cpus(bencher: Bencher<'_, '_>, case: &Case) {
-    let machine = case.ours();
-    let cpus: CpuSet = machine.pus().iter().copied().filter(|cpu| cpu % 2 == 0).collect();
-    bencher.bench(|| machine.restricted_to_cpus(black_box(&cpus)).unwrap());
-}
-
-#[divan::bench(args = CASES, max_time = 2)]
-fn restrict_to_a_memory_domain(bencher: Bencher<'_, '_>, case: &Case) {
-    let machine = case.ours();
-    let nodes: CpuSet = machine.numas().iter().take(1).map(|numa| numa.os_index).collect();
-    bencher.bench(|| machine.restricted_to_numas(black_box(&nodes)).unwrap());
+/// The median over runs; short steps are repeated in each, so that reading the clock does not count.
+fn median<Made>(runs: usize, step: impl Fn() -> Made) -> f64 {
+    let seconds = |repeats: u32| {
+        let start = Instant::now();
+        (0..repeats).for_each(|_| drop(black_box(step())));
+        start.elapsed().as_secs_f64() / f64::from(repeats)
+    };
+    let repeats = if seconds(1) < 1e-4 { 100 } else { 1 };
+    let mut times: Vec<f64> = (0..runs).map(|_| seconds(repeats)).collect();
+    times.sort_by(f64::total_cmp);
+    times[runs / 2]
 }

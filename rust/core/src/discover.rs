@@ -251,10 +251,16 @@ fn check_lists(root: &Path) -> std::result::Result<(), String> {
         let Ok(bytes) = fs::read(&path) else { continue };
         // Old kernels ended some of them with a zero byte.
         let is_end = |letter: char| letter.is_whitespace() || letter == '\0';
-        let list = String::from_utf8_lossy(&bytes);
-        let list = CpuSet::parse(list.trim_end_matches(is_end)).unwrap_or_default();
-        if list.last().is_none_or(|last| last > MAX_INDEX) {
-            return Err(format!("{path:?} is no list of ids from 0 to {MAX_INDEX}, such as 0-3,8"));
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim_end_matches(is_end);
+        // Of what is not in order, libhwloc makes nothing.
+        let ids = || text.split([',', '-']).map(str::parse::<u32>);
+        let is_rising = ids().zip(ids().skip(1)).all(|(id, next)| id.ok() <= next.ok());
+        let list = CpuSet::parse(text).unwrap_or_default();
+        if !is_rising || list.last().is_none_or(|last| last > MAX_INDEX) {
+            return Err(format!(
+                "{path:?} is no rising list of ids from 0 to {MAX_INDEX}, such as 0-3,8"
+            ));
         }
     }
     Ok(())

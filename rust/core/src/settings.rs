@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::ErrorKind;
 
 use crate::discover::Discovered;
@@ -162,6 +163,14 @@ impl Settings {
             ("nics", flag(self.nics)),
         ]);
         words
+    }
+
+    /// A number that stands for [`Self::words`]: equal where these are, and else different but for
+    /// one chance in 2^64.
+    pub fn digest(&self) -> i64 {
+        let mut hasher = DefaultHasher::new();
+        self.words().hash(&mut hasher);
+        hasher.finish() as i64
     }
 
     /// The masks that limit the CPUs, as a process finds them that talks to no other task of its

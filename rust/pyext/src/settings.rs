@@ -115,6 +115,12 @@ impl Settings {
         self.0.words()
     }
 
+    /// A number that stands for the words, and fits into 64 bits.
+    #[getter]
+    fn digest(&self) -> i64 {
+        self.0.digest()
+    }
+
     /// The masks that limit the CPUs of a process that talks to no other.
     fn masks_of_one(&self, py: Python<'_>, local_size: i64) -> PyResult<Option<Vec<u32>>> {
         let masks = self.0.masks_of_one(local_size).or_raise(py)?;
