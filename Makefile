@@ -106,7 +106,7 @@ check-vm: build $(OPEN_MPI)
 vm-report:
 	$(BIN)/python test-suite/vm/report.py
 
-# A quarter of an hour; each table as soon as it is there.
+# It takes long; each table is there as soon as it is made.
 bench: build
 	$(BIN)/python test-suite/bench/report.py
 

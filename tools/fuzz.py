@@ -25,6 +25,7 @@ import generate
 import trees
 
 import mpibind
+from mpibind import _core
 
 # On a disk, writing takes most of the time.
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -66,7 +67,9 @@ def seeds(target: str, tree: Path) -> list[str]:
             return [file.read_text() for file in files if file.stat().st_size < LARGEST]
         case "json":
             nodes = small_machines()
-            mappings = [node.map(3, restrict_ids=node.cpus[::2]).to_json() for node in nodes]
+            halves = [_core.ids_of(node.cpus)[::2] for node in nodes]
+            pairs = zip(nodes, halves, strict=True)
+            mappings = [node.map(3, restrict_ids=half).to_json() for node, half in pairs]
             return [node.to_json() for node in nodes] + mappings
         case "cache":
             texts = [node.to_json() for node in small_machines()]

@@ -66,7 +66,7 @@ def of_tasks(sizes: list[int]) -> list[str]:
         ]
         for name in STEPS
     ]
-    heads = [f"{ntasks:,} tasks, {cpus(ntasks):,} CPUs" for ntasks in sizes]
+    heads = [f"{ntasks:,} tasks, {tools.CPUS[ntasks]:,} CPUs" for ntasks in sizes]
     return [
         "Instructions for each task and CPU, alike in all columns where a step is linear:",
         "",
@@ -82,7 +82,7 @@ def counted(ntasks: int, names: list[str]) -> dict[str, float]:
     """Instructions that steps take for each task and CPU."""
     steps = [(words(ntasks, before), words(ntasks, step)) for before, step in map(STEPS.get, names)]
     found = tools.instructions(words(ntasks, START), steps)
-    per = ntasks + cpus(ntasks)
+    per = ntasks + tools.CPUS[ntasks]
     return {name: count / per for name, (count, _) in zip(names, found, strict=True)}
 
 
@@ -98,20 +98,10 @@ def timed(ntasks: int) -> dict[str, float]:
     return dict(zip(STEPS, map(min, zip(*runs, strict=True)), strict=True))
 
 
-def cpus(ntasks: int) -> int:
-    return {1_000: 1_024, 10_000: 10_240, 100_000: 131_072}[ntasks]
-
-
 def of_xml(quick: bool) -> list[str]:
     """What reading XML takes beside hwloc's own part of it."""
     sizes = {256: XML_SIZES[256]} if quick else XML_SIZES
-    paths = {count: tools.BUILT / f"{count}.xml" for count in sizes}
-    for count, path in paths.items():
-        if not path.exists():
-            import mpibind
-
-            tools.BUILT.mkdir(parents=True, exist_ok=True)
-            mpibind.Topology.from_synthetic(sizes[count]).to_xml(path)
+    paths = {count: tools.kept(f"{count}.xml", text) for count, text in sizes.items()}
     steps = [("", f"mpibind.Topology.from_xml({str(path)!r})") for path in paths.values()]
     rows = []
     found = tools.instructions(WARM, steps)

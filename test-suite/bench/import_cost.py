@@ -11,9 +11,10 @@ from pathlib import Path
 
 import tools
 
+INSTALLED = "`import mpibind`, as installed by pip"
 STATEMENTS = {
     "`import mpibind`": ("pass", "import mpibind"),
-    "`import mpibind`, as installed by pip": ("pass", "import mpibind"),
+    INSTALLED: ("pass", "import mpibind"),
     "`mpibind.Topology`": ("pass", "import mpibind; mpibind.Topology"),
     "`import mpibind.mpi`, over mpi4py's `MPI`": (
         "from mpi4py import MPI",
@@ -68,7 +69,7 @@ def tables(quick: bool) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         other = installed(folder)
         for name, (bare, statement) in [*STATEMENTS.items()][: 2 if quick else None]:
-            python = other if "pip" in name else tools.BIN / "python"
+            python = other if name == INSTALLED else tools.BIN / "python"
             seconds(python, statement)
             # In pairs, so that a machine that slows down does so for both.
             added = [seconds(python, statement) - seconds(python, bare) for _ in range(rounds)]

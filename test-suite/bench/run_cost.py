@@ -21,12 +21,13 @@ import tools
 AT_ONCE = 64
 MPIBIND = str(tools.BIN / "mpibind")
 RUN = [MPIBIND, "run", "true"]
+CACHED = "`mpibind run true`, with a node cache"
 BESIDE = "`hwloc-bind core:0 -- true`"
 WAYS: dict[str, tuple[list[str], dict[str, str], bool]] = {
     "`true` alone": (["true"], {}, False),
     BESIDE: (["hwloc-bind", "core:0", "--", "true"], {}, False),
     "`mpibind run true`, the first": (RUN, {}, True),
-    "`mpibind run true`, with a node cache": (RUN, {}, False),
+    CACHED: (RUN, {}, False),
     "`mpibind run true`, `MPIBIND_CACHE=0`": (RUN, {"MPIBIND_CACHE": "0"}, False),
     "`python -m mpibind run true`, with a node cache": (
         [sys.executable, "-m", "mpibind", "run", "true"],
@@ -58,7 +59,7 @@ def started(way: str, count: int, cache: str) -> Callable[[], tuple[float, float
 def tables(quick: bool) -> list[str]:
     # A place for the cache that is nobody else's.
     with tempfile.TemporaryDirectory(dir="/dev/shm") as cache:
-        ways = [way for way in WAYS if not quick or way in {BESIDE, *[*WAYS][3:4]}]
+        ways = [way for way in WAYS if not quick or way in {BESIDE, CACHED}]
         one, many = (
             tools.medians({way: started(way, count, cache) for way in ways}, rounds)
             for count, rounds in (((1, 1), (2, 1)) if quick else ((1, 21), (AT_ONCE, 7)))

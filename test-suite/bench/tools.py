@@ -25,7 +25,9 @@ SIZES = {
     10_000: "group:2 package:10 [numa] l3:4 core:64 pu:2",
     100_000: "group:16 package:16 [numa] l3:4 core:64 pu:2",
 }
-"""Tasks, and a machine of at least as many CPUs: 1,024, 10,240 and 131,072."""
+"""Tasks, and a machine for them."""
+CPUS = {1_000: 1_024, 10_000: 10_240, 100_000: 131_072}
+"""How many CPUs each of these machines has."""
 
 # Variables that would show the benchmarks another machine.
 for _name in [*os.environ]:
@@ -89,12 +91,18 @@ def output(*command: object, **how) -> str:
 
 def machine(ntasks: int) -> Path:
     """A machine for so many tasks as JSON; hwloc needs half a minute to make up the largest."""
+    return kept(f"{ntasks}.json", SIZES[ntasks])
+
+
+def kept(name: str, text: str) -> Path:
+    """A file of JSON or XML with a machine that is made up at its first use."""
     import mpibind
 
-    path = BUILT / f"{ntasks}.json"
+    path = BUILT / name
     if not path.exists():
         BUILT.mkdir(parents=True, exist_ok=True)
-        mpibind.Topology.from_synthetic(SIZES[ntasks]).to_json(path)
+        node = mpibind.Topology.from_synthetic(text)
+        (node.to_xml if path.suffix == ".xml" else node.to_json)(path)
     return path
 
 

@@ -482,6 +482,8 @@ class Output(unittest.TestCase):
         code = """
             import signal
             from mpibind import cli
+            # What runs in the background of a shell may have it ignored, and so do its children.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             def wait(words):
                 print("ready", flush=True)
                 signal.pause()

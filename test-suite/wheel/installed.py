@@ -65,8 +65,8 @@ def unpacked(machine: str = MACHINES[0]) -> Path:
     """Return a folder with the wheel in it, for PYTHONPATH."""
     folder = support.ROOT / "build" / "wheel" / f"installed-{machine}"
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade")
-    tags = (f"--platform=manylinux_2_17_{machine}", "--only-binary=:all:")
-    run(*pip, f"--target={folder}", *tags, built(machine))
+    platform_tag = (f"--platform=manylinux_2_17_{machine}", "--only-binary=:all:")
+    run(*pip, f"--target={folder}", *platform_tag, built(machine))
     return folder
 
 

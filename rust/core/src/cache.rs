@@ -72,13 +72,17 @@ fn digest(text: &[u8]) -> u64 {
 
 /// A text under a first line that tells whether it is whole.
 pub fn sealed(rest: &str) -> String {
-    format!("mpibind node {:016x} {}\n{rest}", digest(rest.as_bytes()), rest.len())
+    format!("{}\n{rest}", headline(rest))
+}
+
+fn headline(rest: &str) -> String {
+    format!("mpibind node {:016x} {}", digest(rest.as_bytes()), rest.len())
 }
 
 /// The node in the text of a file: that which was written for this key, or none.
 pub fn node_in(text: &str, key: &str) -> Option<Discovered> {
-    let (_, rest) = text.split_once('\n')?;
-    if text != sealed(rest) {
+    let (first, rest) = text.split_once('\n')?;
+    if first != headline(rest) {
         return None;
     }
     let json = rest.strip_prefix(key)?.strip_prefix('\n')?;
