@@ -13,7 +13,7 @@ def look():
     text = open('/proc/self/smaps_rollup').read()
     found = dict(re.findall(r'^(\\w+): +(\\d+) kB', text, re.M))
     private = int(found['Private_Clean']) + int(found['Private_Dirty'])
-    return int(found['Rss']), int(found['Pss']), private
+    return int(found['Rss']), int(found['Pss']), private, int(found['Anonymous'])
 """
 STATES = {
     "`import mpibind`, over bare Python": ("pass", "import mpibind"),
@@ -38,7 +38,7 @@ OF_CALLS = {"`map()`": 100_000, "`env()`": 100_000}
 
 
 def added(before: str, after: str) -> list[int]:
-    """RSS, PSS and USS in kB that code adds."""
+    """RSS, PSS, USS and anonymous memory in kB that code adds."""
     # One look before, so that what looking takes is in neither.
     code = f"{LOOK}\n{before}\nlook(); a = look()\n{after}\nb = look()\n"
     tell = "import json; print(json.dumps([y - x for x, y in zip(a, b)]))"
@@ -46,19 +46,22 @@ def added(before: str, after: str) -> list[int]:
 
 
 def growth(call: str, calls: int) -> int:
-    """USS in kB that a process grows by calls, after the first few."""
+    """Anonymous memory in kB that a process grows by calls, after the first few.
+
+    Not USS: a library's pages count there from when the last other process that uses it ends.
+    """
     start = f"import mpibind; node = mpibind.Topology.from_xml({str(tools.AMD)!r}); m = node.map(8)"
     before = f"{start}\nfor _ in range({calls // 10}): {call}"
-    return added(before, f"for _ in range({calls}): {call}")[2]
+    return added(before, f"for _ in range({calls}): {call}")[3]
 
 
 def tables(quick: bool) -> list[str]:
     states = [*STATES.items()][: 1 if quick else None]
-    rows = [[name, *(f"{kb / 1024:.1f} MiB" for kb in added(*state))] for name, state in states]
+    rows = [[name, *(f"{kb / 1024:.1f} MiB" for kb in added(*state)[:3])] for name, state in states]
     lines = tools.table(["", "RSS", "PSS", "USS"], rows)
     calls = [*CALLS.items()][: 1 if quick else None]
     rows = []
     for name, call in calls:
         count = 100 if quick else OF_CALLS.get(name, 5_000)
         rows.append([name, f"{count:,}", f"{growth(call, count)} KiB"])
-    return [*lines, *tools.table(["called again and again", "times", "USS grows by"], rows)]
+    return [*lines, *tools.table(["called again and again", "times", "anonymous memory grows by"], rows)]
