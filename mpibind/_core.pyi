@@ -37,7 +37,9 @@ __all__ = [
     "run",
     "sight",
     "started_by",
+    "started_gpus",
     "thread_cpus",
+    "thread_pools",
 ]
 
 _Ids = str | Iterable[SupportsIndex]
@@ -228,7 +230,9 @@ def rank_line(
 ) -> str: ...
 def run(words: list[str]) -> int: ...
 def started_by(environ: Mapping_[str, str]) -> str | None: ...
+def started_gpus(variables: list[str]) -> list[str]: ...
 def thread_cpus() -> list[tuple[int, list[int]]]: ...
+def thread_pools() -> list[str]: ...
 def findings(
     topology: Topology,
     processes: list[tuple[int, list[int], int | None, list[int] | None]],

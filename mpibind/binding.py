@@ -12,7 +12,7 @@ from mpibind.settings import Settings, resolve
 from mpibind.topology import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     import numpy as np
@@ -203,8 +203,14 @@ class Binding:
     """Whether it came out of a pickle."""
 
     def __init__(
-        self, part: Part | None, here: Place, settings: Settings, mapping: Mapping | None
+        self,
+        part: Part | None,
+        here: Place,
+        settings: Settings,
+        mapping: Mapping | None,
+        pools: Sequence[str] | None = None,
     ) -> None:
+        """Take what is known; `pools` are the thread pools of this process, if they were read."""
         self._before = tuple(_core.current_cpus())
         if part is None:
             note = "MPIBIND=off: nothing was bound or set"
@@ -224,6 +230,7 @@ class Binding:
         self._saved_memory: _core.SavedMemory | None = None
         self._saved_pools: Callable[[], None] | None = None
         self._replaced: dict[str, str | None] = {}
+        self._pools = pools
 
     @property
     def cpus(self) -> NDArray[np.int32]:
@@ -272,7 +279,7 @@ class Binding:
                 cpus.restore()
 
     def __getstate__(self) -> dict[str, object]:
-        own = {"_settings", "_saved_cpus", "_saved_memory", "_saved_pools", "_replaced"}
+        own = {"_settings", "_saved_cpus", "_saved_memory", "_saved_pools", "_replaced", "_pools"}
         record = {name: value for name, value in vars(self).items() if name not in own}
         return {**record, "_is_copy": True}
 
@@ -326,17 +333,24 @@ class Binding:
         """Put the variables into the environment, and tell runtimes that read them already."""
         if not self._settings.core.env:
             return
-        from mpibind import runtimes
-
         said_before = os.environ.get("OMP_NUM_THREADS")
         variables, notes = given.heed_choice(self._part.env)
         self.notes += tuple(notes)
         for name, value in variables.items():
             self._replaced[name] = given.set_variable(name, value)
             self.env[name] = value
-        self._warnings.append(runtimes.gpu_warning(self.env))
-        if "OMP_NUM_THREADS" in self.env:
-            self._saved_pools, warning = runtimes.resize_pools(self.nthreads, said_before)
+        started = _core.started_gpus([*self.env])
+        pools: Sequence[str] = ()
+        if said_before != self.env.get("OMP_NUM_THREADS", said_before):
+            pools = _core.thread_pools() if self._pools is None else self._pools
+        if not (started or pools):
+            return
+        from mpibind import runtimes
+
+        if started:
+            self._warnings.append(runtimes.gpu_warning(started))
+        if pools:
+            self._saved_pools, warning = runtimes.resize_pools(self.nthreads, pools)
             self._warnings.append(warning)
 
     def _lines(self, verbose: int) -> list[str]:

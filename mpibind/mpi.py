@@ -460,6 +460,9 @@ def _attempt(
     ask: bool = False,
 ) -> tuple[Binding, _Verdict]:
     """Map and bind the ranks of these nodes, or raise the same error on all."""
+    # Read while the node's leader discovers.
+    reads = node.rank != 0 and settings is not None and settings.core.env
+    pools = _core.thread_pools() if reads else None
     message, mapping = _share_out(node, view, settings, failure, ask)
     expected = message.view if isinstance(message, _Share) else None
     differs = expected is not None and expected != view
@@ -468,7 +471,7 @@ def _attempt(
         failure = message
     elif failure is None and settings is not None:
         try:
-            binding = _bind_part(comm, node, settings, message, mapping)
+            binding = _bind_part(comm, node, settings, message, mapping, pools)
         except Exception as error:
             failure = _Failure.of(error)
     try:
@@ -538,7 +541,7 @@ def _largest(comm: MPI.Intracomm, numbers: Sequence[int]) -> list[int]:
         sent[place] = number
     request = comm.Iallreduce([sent, MPI.INT64_T], [received, MPI.INT64_T], op=MPI.MAX)
     try:
-        _sleep_until(request.Test, _LONGEST_STEP)
+        _sleep_until(request.Test, _STEP)
     except BaseException:
         # Such as Ctrl-C. MPI will write there all the same.
         _abandoned.append(request)
@@ -618,22 +621,21 @@ def _receive(node: MPI.Comm) -> Any:  # noqa: ANN401  # whatever was sent
     MPI libraries wait in a loop. Where ranks are not bound yet, or are more than the CPUs, that
     takes time from the leader, which discovers the node meanwhile and sets the pace for all.
     """
-    message = _sleep_until(lambda: node.improbe(0), _LONGEST_PAUSE)
+    message = _sleep_until(lambda: node.improbe(0), _PAUSE)
     return message.recv()
 
 
-def _sleep_until(answer: Callable[[], _T | None], longest: float) -> _T:
-    """Ask until there is an answer, with pauses that grow up to the longest."""
-    pause = _SHORTEST_PAUSE
+def _sleep_until(answer: Callable[[], _T | None], pause: float) -> _T:
+    """Ask until there is an answer, with pauses."""
     while not (found := answer()):
         time.sleep(pause)
-        pause = min(2 * pause, longest)
     return found
 
 
-# In seconds. Discovery takes some milliseconds; to look more often than this is not worth a CPU. A
-# reduction takes several steps, up to twenty where there are a million ranks.
-_SHORTEST_PAUSE, _LONGEST_PAUSE, _LONGEST_STEP = 50e-6, 1e-3, 0.25e-3
+# In seconds. To be woken takes a CPU for some thirty microseconds, and all ranks of a node wait for
+# discovery, which takes some milliseconds. A reduction takes several steps, up to twenty where
+# there are a million ranks.
+_PAUSE, _STEP = 1e-3, 0.1e-3
 
 
 def _own_mask() -> list[int]:
@@ -649,6 +651,7 @@ def _bind_part(
     settings: Settings,
     share: _Share | _Failure,
     mapping: Mapping | None,
+    pools: Sequence[str] | None,
 ) -> Binding:
     assert isinstance(share, _Share)
     ours = settings.topology_word()
@@ -658,7 +661,7 @@ def _bind_part(
             "first rank; all ranks of a node must ask for the same"
         )
     here = Place(node.rank, node.size, comm.rank, comm.size)
-    binding = Binding(share.part, here, settings, mapping)
+    binding = Binding(share.part, here, settings, mapping, pools)
     binding._bind_process()
     return binding
 

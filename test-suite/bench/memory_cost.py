@@ -64,4 +64,5 @@ def tables(quick: bool) -> list[str]:
     for name, call in calls:
         count = 100 if quick else OF_CALLS.get(name, 5_000)
         rows.append([name, f"{count:,}", f"{growth(call, count)} KiB"])
-    return [*lines, *tools.table(["called again and again", "times", "anonymous memory grows by"], rows)]
+    heads = ["called again and again", "times", "anonymous memory grows by"]
+    return [*lines, *tools.table(heads, rows)]

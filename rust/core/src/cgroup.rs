@@ -84,26 +84,14 @@ mod tests {
     /// Paths and what the files there hold.
     type Files = &'static [(&'static str, &'static str)];
 
-    /// A file tree that is removed again.
-    struct Tree(PathBuf);
-
-    impl Tree {
-        fn new(name: &str, files: Files) -> Self {
-            let folder = format!("mpibind-cgroup-{}-{name}", std::process::id());
-            let root = std::env::temp_dir().join(folder);
-            for (path, text) in files {
-                let path = root.join(path);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, text).unwrap();
-            }
-            Self(root)
+    fn tree(files: Files) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
         }
-    }
-
-    impl Drop for Tree {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+        root
     }
 
     const OWN: &str = "proc/self/cgroup";
@@ -187,8 +175,7 @@ mod tests {
             ),
         ];
         for (name, files, expected) in cases {
-            let tree = Tree::new(name, files);
-            assert_eq!(cpu_quota(&tree.0), *expected, "{name}");
+            assert_eq!(cpu_quota(tree(files).path()), *expected, "{name}");
         }
     }
 
@@ -228,8 +215,7 @@ mod tests {
             ),
         ];
         for (name, files, expected) in cases {
-            let tree = Tree::new(name, files);
-            assert_eq!(cpuset_cpus(&tree.0).as_deref(), *expected, "{name}");
+            assert_eq!(cpuset_cpus(tree(files).path()).as_deref(), *expected, "{name}");
         }
     }
 }

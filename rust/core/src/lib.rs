@@ -25,6 +25,7 @@ pub mod memory;
 mod nics;
 pub mod report;
 mod request;
+pub mod runtimes;
 pub mod settings;
 mod summary;
 pub mod task;

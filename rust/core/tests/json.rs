@@ -191,18 +191,16 @@ fn what_is_wrong_is_said() {
 
 #[test]
 fn xml_holds_the_node_that_hwloc_saw() {
-    let folder = std::env::temp_dir().join(format!("mpibind-xml-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let text = "package:2 [numa] core:18 pu:2(indexes=2*36:1*2)";
     let synthetic = discover(Source::Synthetic { text, gpus: &[] }).unwrap();
     let files = collection().into_iter().map(|(_, path)| discover(Source::Xml(&path)).unwrap());
     for node in files.chain([synthetic]) {
-        let path = folder.join("node.xml");
+        let path = folder.path().join("node.xml");
         std::fs::write(&path, node.to_xml().unwrap()).unwrap();
         let again = discover(Source::Xml(&path)).unwrap();
         assert_eq!(*again.topology, *node.topology, "{}", node.origin);
     }
-    std::fs::remove_dir_all(&folder).unwrap();
     let made_up = discover(Source::Synthetic { text, gpus: &[1] }).unwrap();
     let message = made_up.to_xml().unwrap_err().to_string();
     assert!(message.contains("cannot hold GPUs that were made up"), "{message}");

@@ -1,8 +1,8 @@
-//! Binding the calling process, and what its system grants it.
+//! Binding the calling process, what its system grants it, and what runs in it already.
 
 use std::path::Path;
 
-use mpibind_core::{affinity, cgroup, memory};
+use mpibind_core::{affinity, cgroup, memory, runtimes};
 use pyo3::prelude::*;
 
 use crate::arguments::id_set;
@@ -85,4 +85,16 @@ pub(crate) fn cpu_quota() -> Option<f64> {
 #[pyfunction]
 pub(crate) fn cpuset_cpus() -> Option<String> {
     cgroup::cpuset_cpus(Path::new("/"))
+}
+
+/// The libraries with thread pools that this process has loaded.
+#[pyfunction]
+pub(crate) fn thread_pools() -> Vec<&'static str> {
+    runtimes::thread_pools(Path::new("/"))
+}
+
+/// Those of the variables that a GPU runtime of this process has read already.
+#[pyfunction]
+pub(crate) fn started_gpus(variables: Vec<String>) -> Vec<String> {
+    runtimes::started_gpus(Path::new("/"), variables)
 }

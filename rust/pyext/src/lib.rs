@@ -17,7 +17,7 @@ mod _core {
     #[pymodule_export]
     use crate::affinity::{
         SavedAffinity, SavedMemory, bind, cpu_quota, cpuset_cpus, current_cpus, memory_policy,
-        thread_cpus,
+        started_gpus, thread_cpus, thread_pools,
     };
     #[pymodule_export]
     use crate::mapping::Mapping;
