@@ -21,7 +21,7 @@ WAYS = {
     "itself": "each rank for itself",
     "message": "the same and a message",
 }
-PIECES = ("split", "discovery", "shares", "reduction")
+PIECES = ("split", "discovery", "sending", "receiving", "reduction")
 NODES = (1, 1_000, 10_000)
 
 
@@ -44,11 +44,11 @@ def measure(way: str) -> None:
     elif way == "discovery":
         if comm.rank == 0:
             mpibind.Topology().map(comm.size)
-    elif way == "shares":
+    elif way in ("sending", "receiving"):
         share = ("cpus", 1, (), (), {"OMP_NUM_THREADS": "1"}, (0,), ())
         if node.rank == 0:
             mpibind.mpi._scatter(node, [share] * node.size)
-        else:
+        elif way == "receiving":
             mpibind.mpi._receive(node)
     elif way == "reduction":
         mpibind.mpi._largest(comm, [0] * 6)
@@ -59,6 +59,8 @@ def measure(way: str) -> None:
         if way == "message":
             node.scatter(["a message"] * node.size if node.rank == 0 else None)
     told = time.perf_counter() - start, time.process_time() - cpu
+    if way == "sending" and node.rank != 0:
+        mpibind.mpi._receive(node)
     # Who is done waits asleep: MPI waits in loops, which would take the CPUs from the others.
     done = comm.Ibarrier()
     while not done.Test():
@@ -109,7 +111,7 @@ def model(quick: bool) -> list[str]:
     """What larger jobs would take, from pieces measured with as many ranks as CPUs."""
     ranks, rounds = 2, 1 if quick else 9
     found = tools.medians({piece: program(ranks, piece) for piece in PIECES}, rounds)
-    split, discovery, shares, reduction = (found[piece][0] for piece in PIECES)
+    split, discovery, sending, receiving, reduction = (found[piece][0] for piece in PIECES)
     per_node = 64
     rows = []
     for nodes in NODES:
@@ -119,14 +121,15 @@ def model(quick: bool) -> list[str]:
         parts = (
             split * steps + sorting,
             discovery,
-            shares * (per_node - 1),
+            sending * (per_node - 1),
+            receiving,
             reduction * steps,
         )
         rows.append([f"{nodes:,}", f"{nodes * per_node:,}", *map(tools.time_text, parts)])
         rows[-1].append(tools.time_text(sum(parts)))
     measured = tools.table(
         ["measured with 2 ranks", *PIECES],
-        [["slowest rank", *map(tools.time_text, (split, discovery, shares, reduction))]],
+        [["slowest rank", *(tools.time_text(found[piece][0]) for piece in PIECES)]],
     )
     heads = ["nodes", f"ranks, {per_node} a node", *PIECES, "in all"]
     return [*measured, *tools.table(heads, rows)]
