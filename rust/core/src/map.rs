@@ -417,8 +417,9 @@ impl<'a> Mapper<'a> {
     }
 
     /// GPUs that hang above every domain go to the tasks below their place that have none yet,
-    /// or, if all have one, to all tasks there. Inner places come before outer ones, so that what
-    /// hangs at the machine reaches those that a package's GPUs have not.
+    /// or, if all have one, to all tasks there. Inner levels come before outer ones, so that what
+    /// hangs at the machine reaches those that a package's GPUs have not, and on a level the first
+    /// place comes first.
     fn deal_gpus_above_domains(&mut self) {
         let node = Arc::clone(&self.node);
         let is_above = |place: ObjectId| {
@@ -426,14 +427,9 @@ impl<'a> Mapper<'a> {
         };
         let mut places: Vec<ObjectId> =
             self.places.iter().copied().filter(|place| is_above(*place)).collect();
-        // Objects are numbered from the outside in; a stable sort keeps the device order.
-        places.sort_by_key(|place| std::cmp::Reverse(node.depth(*place)));
-        let mut done = Vec::new();
+        places.sort_by_key(|place| (std::cmp::Reverse(node.depth(*place)), *place));
+        places.dedup();
         for place in places {
-            if done.contains(&place) {
-                continue;
-            }
-            done.push(place);
             let gpus: Vec<usize> =
                 (0..self.places.len()).filter(|gpu| self.places[*gpu] == place).collect();
             let mut tasks: Vec<usize> = (self.domains.iter())

@@ -1026,7 +1026,7 @@ fn deal_out(gpus: &[usize], tasks: &[i64], hands: &mut BTreeMap<i64, BTreeSet<us
     }
 }
 
-/// GPUs by place: in domains, and above all of them, the innermost places first.
+/// GPUs by place: in domains, and above all of them, inner levels first, on a level the first place.
 struct Hanging {
     inside: Vec<(ObjectId, Vec<usize>)>,
     above: Vec<(ObjectId, Vec<usize>)>,
@@ -1049,8 +1049,9 @@ impl Hanging {
                 above.entry(place).or_default().push(gpu);
             }
         }
-        // Objects are numbered from the outside in.
-        Self { inside, above: above.into_iter().rev().collect() }
+        let mut above: Vec<_> = above.into_iter().collect();
+        above.sort_by_key(|(place, _)| std::cmp::Reverse(node.depth(*place))); // else by place
+        Self { inside, above }
     }
 }
 
