@@ -203,14 +203,8 @@ class Binding:
     """Whether it came out of a pickle."""
 
     def __init__(
-        self,
-        part: Part | None,
-        here: Place,
-        settings: Settings,
-        mapping: Mapping | None,
-        pools: Sequence[str] | None = None,
+        self, part: Part | None, here: Place, settings: Settings, mapping: Mapping | None
     ) -> None:
-        """Take what is known; `pools` are the thread pools of this process, if they were read."""
         self._before = tuple(_core.current_cpus())
         if part is None:
             note = "MPIBIND=off: nothing was bound or set"
@@ -230,7 +224,6 @@ class Binding:
         self._saved_memory: _core.SavedMemory | None = None
         self._saved_pools: Callable[[], None] | None = None
         self._replaced: dict[str, str | None] = {}
-        self._pools = pools
 
     @property
     def cpus(self) -> NDArray[np.int32]:
@@ -279,7 +272,7 @@ class Binding:
                 cpus.restore()
 
     def __getstate__(self) -> dict[str, object]:
-        own = {"_settings", "_saved_cpus", "_saved_memory", "_saved_pools", "_replaced", "_pools"}
+        own = {"_settings", "_saved_cpus", "_saved_memory", "_saved_pools", "_replaced"}
         record = {name: value for name, value in vars(self).items() if name not in own}
         return {**record, "_is_copy": True}
 
@@ -329,8 +322,11 @@ class Binding:
         elif core.membind is not None:
             self.membind = core.membind
 
-    def _set_environment(self) -> None:
-        """Put the variables into the environment, and tell runtimes that read them already."""
+    def _set_environment(self, pools: Sequence[str] | None = None) -> None:
+        """Put the variables into the environment, and tell runtimes that read them already.
+
+        `pools` are the thread pools of this process, if they were looked for before.
+        """
         if not self._settings.core.env:
             return
         said_before = os.environ.get("OMP_NUM_THREADS")
@@ -340,9 +336,10 @@ class Binding:
             self._replaced[name] = given.set_variable(name, value)
             self.env[name] = value
         started = _core.started_gpus([*self.env])
-        pools: Sequence[str] = ()
-        if said_before != self.env.get("OMP_NUM_THREADS", said_before):
-            pools = _core.thread_pools() if self._pools is None else self._pools
+        if self.env.get("OMP_NUM_THREADS") in (None, said_before):
+            pools = ()
+        elif pools is None:
+            pools = _core.thread_pools()
         if not (started or pools):
             return
         from mpibind import runtimes

@@ -314,6 +314,9 @@ def _together(comm: MPI.Intracomm | None, ask: Callable[[], Settings]) -> Bindin
     view = given.view()
     node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
     are_regrouped = False
+    # Read while the node's leader discovers.
+    reads = node.rank != 0 and settings is not None and settings.core.env
+    pools = _core.thread_pools() if reads else None
     try:
         binding, verdict = _attempt(comm, node, view, settings, failure)
         if verdict.someone_is_alone and comm.size > 1:
@@ -331,7 +334,7 @@ def _together(comm: MPI.Intracomm | None, ask: Callable[[], Settings]) -> Bindin
             binding._warnings.append(_REGROUPED)
     finally:
         node.Free()
-    binding._set_environment()
+    binding._set_environment(pools)
     if verdict.verbose:
         found = _gather_last(comm, binding._lines(verdict.verbose))
         if found is not None:
@@ -460,9 +463,6 @@ def _attempt(
     ask: bool = False,
 ) -> tuple[Binding, _Verdict]:
     """Map and bind the ranks of these nodes, or raise the same error on all."""
-    # Read while the node's leader discovers.
-    reads = node.rank != 0 and settings is not None and settings.core.env
-    pools = _core.thread_pools() if reads else None
     message, mapping = _share_out(node, view, settings, failure, ask)
     expected = message.view if isinstance(message, _Share) else None
     differs = expected is not None and expected != view
@@ -471,7 +471,7 @@ def _attempt(
         failure = message
     elif failure is None and settings is not None:
         try:
-            binding = _bind_part(comm, node, settings, message, mapping, pools)
+            binding = _bind_part(comm, node, settings, message, mapping)
         except Exception as error:
             failure = _Failure.of(error)
     try:
@@ -651,7 +651,6 @@ def _bind_part(
     settings: Settings,
     share: _Share | _Failure,
     mapping: Mapping | None,
-    pools: Sequence[str] | None,
 ) -> Binding:
     assert isinstance(share, _Share)
     ours = settings.topology_word()
@@ -661,7 +660,7 @@ def _bind_part(
             "first rank; all ranks of a node must ask for the same"
         )
     here = Place(node.rank, node.size, comm.rank, comm.size)
-    binding = Binding(share.part, here, settings, mapping, pools)
+    binding = Binding(share.part, here, settings, mapping)
     binding._bind_process()
     return binding
 

@@ -62,9 +62,7 @@ def measure(way: str) -> None:
     if way == "sending" and node.rank != 0:
         mpibind.mpi._receive(node)
     # Who is done waits asleep: MPI waits in loops, which would take the CPUs from the others.
-    done = comm.Ibarrier()
-    while not done.Test():
-        time.sleep(1e-3)
+    mpibind.mpi._sleep_until(comm.Ibarrier().Test, 1e-3)
     slowest, used = comm.allreduce(told[0], op=MPI.MAX), comm.allreduce(told[1])
     if comm.rank == 0:
         print(json.dumps([slowest, used]))

@@ -5,6 +5,7 @@
 //!
 //! Source: `proc_pid_maps(5)` and `proc_pid_fd(5)`.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -45,16 +46,12 @@ pub fn thread_pools(root: &Path) -> Vec<&'static str> {
 /// Those of the variables that a GPU runtime of this process has read: its devices are open.
 pub fn started_gpus(root: &Path, mut variables: Vec<String>) -> Vec<String> {
     let device = |name: &str| GPU_DEVICES.iter().find(|(of, _)| *of == name).map(|(_, file)| *file);
-    variables.retain(|name| device(name).is_some());
-    if variables.is_empty() {
-        return variables;
-    }
-    let files = fs::read_dir(root.join("proc/self/fd")).into_iter().flatten();
-    // A file may have been closed meanwhile.
-    let open: Vec<String> = files
-        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-        .map(|file| file.to_string_lossy().into_owned())
-        .collect();
+    let open: LazyCell<Vec<String>, _> = LazyCell::new(|| {
+        let files = fs::read_dir(root.join("proc/self/fd")).into_iter().flatten();
+        // A file may have been closed meanwhile.
+        let paths = files.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        paths.map(|path| path.to_string_lossy().into_owned()).collect()
+    });
     variables.retain(|name| {
         device(name).is_some_and(|device| open.iter().any(|file| file.starts_with(device)))
     });
