@@ -12,8 +12,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use mpibind_core::discover::{Source, discover};
-use mpibind_core::{CpuSet, Mapping, ObjectId, Parameters, Request, Result, Topology, map};
+use mpibind_core::discover::{Discovered, Source, discover};
+use mpibind_core::{CpuSet, Kind, Mapping, ObjectId, Parameters, Request, Result, Topology, map};
+use serde_json::Value;
 use support::{collection, listing, load, test_suite};
 
 /// The most tasks of a listing: files are to be read by people.
@@ -38,6 +39,30 @@ mpibind: task  3 nths  4 gpus 1 cpus 14-17
     for machine in [recorded, synthetic] {
         assert_eq!(listing(&map_with(&machine, &Parameters::new(4)).unwrap()), expected);
     }
+}
+
+/// Three tasks on two packages of three domains, with a GPU at each package: the second task has
+/// domains of both packages. The first package deals first, whichever GPU it has.
+#[test]
+fn on_a_level_the_first_place_deals_its_gpus_first() {
+    let text = "package:2 group:3 [numa] core:2 pu:1";
+    let made = discover(Source::Synthetic { text, gpus: &[1, 0, 0, 1] }).unwrap();
+    let objects = made.topology.objects();
+    let packages: Vec<ObjectId> =
+        (0..objects.len()).filter(|object| objects[*object].kind == Kind::Package).collect();
+    let with_gpus_at = |places: [ObjectId; 2]| {
+        let mut written: Value = serde_json::from_str(&made.to_json()).unwrap();
+        for (gpu, place) in places.into_iter().enumerate() {
+            written["gpus"][gpu]["object"] = place.into();
+        }
+        let node = Discovered::from_json(&written.to_string()).unwrap().topology;
+        let mapping = map_with(&node, &Parameters::new(3)).unwrap();
+        (0..3).map(|task| mapping.gpus(task).unwrap().map(|gpu| gpu.index).collect()).collect()
+    };
+    let dealt: [Vec<Vec<u32>>; 2] =
+        [with_gpus_at([packages[0], packages[1]]), with_gpus_at([packages[1], packages[0]])];
+    assert_eq!(dealt[0], [[0], [0], [1]]);
+    assert_eq!(dealt[1], [[1], [1], [0]]);
 }
 
 #[test]
