@@ -11,12 +11,13 @@ use std::path::{Component, Path, PathBuf};
 ///
 /// `root` is the root of the file tree, `/` for this machine.
 pub fn cpu_quota(root: &Path) -> Option<f64> {
-    let version2 = folders(root, "").into_iter().filter_map(|folder| {
+    let own = own(root)?;
+    let version2 = folders(root, &own, "").into_iter().filter_map(|folder| {
         let text = read(&folder.join("cpu.max"))?;
         let (quota, period) = text.split_once(' ')?;
         ratio(quota, period)
     });
-    let version1 = folders(root, "cpu").into_iter().filter_map(|folder| {
+    let version1 = folders(root, &own, "cpu").into_iter().filter_map(|folder| {
         let quota = read(&folder.join("cpu.cfs_quota_us"))?;
         ratio(&quota, &read(&folder.join("cpu.cfs_period_us"))?)
     });
@@ -29,20 +30,25 @@ pub fn cpuset_cpus(root: &Path) -> Option<String> {
     let told = |folders: Vec<PathBuf>, file: &str| {
         folders.iter().find_map(|folder| read(&folder.join(file)).filter(|list| !list.is_empty()))
     };
-    told(folders(root, "cpuset"), "cpuset.effective_cpus")
-        .or_else(|| told(folders(root, "cpuset"), "cpuset.cpus"))
-        .or_else(|| told(folders(root, ""), "cpuset.cpus.effective"))
+    let own = own(root)?;
+    told(folders(root, &own, "cpuset"), "cpuset.effective_cpus")
+        .or_else(|| told(folders(root, &own, "cpuset"), "cpuset.cpus"))
+        .or_else(|| told(folders(root, &own, ""), "cpuset.cpus.effective"))
+}
+
+/// The cgroups of this process, one a hierarchy.
+fn own(root: &Path) -> Option<String> {
+    read(&root.join("proc/self/cgroup"))
 }
 
 /// The folders of this process's cgroup and all above it, from the inside out: of a controller of
-/// version 1, or of version 2 for the empty name.
+/// version 1, or of version 2 for the empty name. `own` is what the kernel lists.
 ///
 /// A container may be told a path of its host, which it does not see; the folders that are not
 /// there are left out, and the mount's own is what the container has.
-fn folders(root: &Path, controller: &str) -> Vec<PathBuf> {
+fn folders(root: &Path, own: &str, controller: &str) -> Vec<PathBuf> {
     let Some(mount) = mount(root, controller) else { return Vec::new() };
-    let Some(list) = read(&root.join("proc/self/cgroup")) else { return Vec::new() };
-    let path = list.lines().find_map(|line| {
+    let path = own.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (_, names, path) = (parts.next()?, parts.next()?, parts.next()?);
         names.split(',').any(|name| name == controller).then_some(path)
