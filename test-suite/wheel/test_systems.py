@@ -11,6 +11,8 @@ import os
 import platform
 import shutil
 import sys
+import tarfile
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -24,11 +26,11 @@ APT = ('APT::Install-Recommends "false"', 'Acquire::Check-Valid-Until "false"')
 PACKAGES = ("python3", "python3-venv", "libstdc++6")
 
 
-def system(test: unittest.TestCase, release: str, *packages: str) -> Path:
+def system(test: unittest.TestCase, release: str, *packages: str, name: str | None = None) -> Path:
     """Return the root folder of a release of Debian, made if it is not there; skip if it cannot."""
     if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
         test.skipTest("needs root and mmdebstrap")
-    root = SYSTEMS / release
+    root = SYSTEMS / (name or release)
     if not (root / "complete").exists():
         shutil.rmtree(root, ignore_errors=True)
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -53,8 +55,49 @@ def inside(root: Path, script: str) -> str:
     return installed.run(*how, "sh", "-ec", setup, "sh", script, env=env)
 
 
+def built_python(test: unittest.TestCase, release: str, source: tuple[str, int]) -> Path:
+    """Return the folder of a Python that is built in a release of Debian, to lie at /opt/python.
+
+    `source` is the release that has it as a package, and the minor version.
+    """
+    newer, minor = source
+    compiler = ("gcc", "libc6-dev", "libffi-dev", "make", "zlib1g-dev")
+    root = system(test, release, *compiler, name=f"{release}-compiler")
+    place = root / "opt" / "python"
+    if not (place / "complete").exists():
+        with tempfile.TemporaryDirectory() as work:
+            Path(work, "lists", "partial").mkdir(parents=True)
+            mirror = (root / "etc" / "apt" / "sources.list").read_text().split()[1]
+            Path(work, "sources").write_text(f"deb-src {mirror} {newer} main\n")
+            apt = ["apt-get", "--quiet", f"-oDir::Etc::sourcelist={work}/sources"]
+            apt += ["-oDir::Etc::sourceparts=/dev/null", f"-oDir::State::lists={work}/lists"]
+            apt += ["-oAPT::Sandbox::User=root"]
+            name = f"python3.{minor}"
+            try:
+                installed.run(*apt, "update", cwd=work)
+                words = ("source", "--download-only", "--only-source", name)
+                installed.run(*apt, *words, cwd=work)
+            except AssertionError as error:
+                test.skipTest(f"the source of {name} cannot be had here: {error}")
+            [archive] = Path(work).glob(f"{name}_*.orig.tar.xz")
+            shutil.rmtree(root / "python", ignore_errors=True)
+            (root / "python").mkdir()
+            with tarfile.open(archive) as content:
+                content.extractall(root / "python", filter="fully_trusted")
+        inside(
+            root,
+            f"""
+            cd /python/*
+            ./configure --quiet --prefix=/opt/python --disable-test-modules CFLAGS=-O1
+            make --quiet --jobs={os.cpu_count()} install
+            touch /opt/python/complete
+            """,
+        )
+    return place
+
+
 class Systems(unittest.TestCase):
-    def check(self, release: str, minor: int, *packages: str) -> None:
+    def check(self, release: str, minor: int, *packages: str, python: str | None = None) -> None:
         root = system(self, release, *packages)
         place = root / "wheel"
         shutil.rmtree(place, ignore_errors=True)
@@ -62,7 +105,7 @@ class Systems(unittest.TestCase):
         scripts = (installed.EXERCISE, installed.SUB_INTERPRETERS, installed.HELLO)
         for file in (installed.built(), installed.NODE, *scripts):
             shutil.copy(file, place)
-        python = f"python3.{minor}"
+        python = python or f"python3.{minor}"
         told = inside(
             root,
             f"""
@@ -94,16 +137,24 @@ class Systems(unittest.TestCase):
             with self.subTest(python=f"3.{minor}"):
                 self.check("sid", minor, *packages)
 
+    def test_debian_11(self):
+        """The oldest that can be had, with a Python that it does not have itself."""
+        python = built_python(self, "bullseye", ("trixie", 13))
+        root = system(self, "bullseye", "libffi7")
+        shutil.rmtree(root / "opt" / "python", ignore_errors=True)
+        shutil.copytree(python, root / "opt" / "python", symlinks=True)
+        self.check("bullseye", 13, python="/opt/python/bin/python3.13")
+
     def test_debian_11_has_an_older_python(self):
         """Its C library would do; pip says that its Python 3.9 does not."""
-        root = system(self, "bullseye")
+        root = system(self, "bullseye", "libffi7")
         shutil.copy(installed.built(), root / "tmp")
         shutil.copy(installed.unpacked() / "mpibind" / "_core.abi3.so", root / "tmp")
         told = inside(
             root,
             f"""
             ldd -r /tmp/_core.abi3.so 2>&1 | grep -v 'undefined symbol: _\\?Py'
-            python3 -m venv /env
+            rm -rf /env && python3 -m venv /env
             /env/bin/pip install --no-index /tmp/{installed.built().name} 2>&1 || true
             """,
         )
