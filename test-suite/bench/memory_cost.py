@@ -13,7 +13,8 @@ def look():
     text = open('/proc/self/smaps_rollup').read()
     found = dict(re.findall(r'^(\\w+): +(\\d+) kB', text, re.M))
     private = int(found['Private_Clean']) + int(found['Private_Dirty'])
-    return int(found['Rss']), int(found['Pss']), private, int(found['Anonymous'])
+    of_kernel = {'RSS': 'Rss', 'PSS': 'Pss', 'anonymous': 'Anonymous'}
+    return {'USS': private, **{name: int(found[key]) for name, key in of_kernel.items()}}
 """
 STATES = {
     "`import mpibind`, over bare Python": ("pass", "import mpibind"),
@@ -37,12 +38,13 @@ CALLS = {
 OF_CALLS = {"`map()`": 100_000, "`env()`": 100_000}
 
 
-def added(before: str, after: str) -> list[int]:
-    """RSS, PSS, USS and anonymous memory in kB that code adds."""
+def added(before: str, after: str) -> dict[str, int]:
+    """RSS, PSS, USS and anonymous memory in kB that code adds, by name."""
     # One look before, so that what looking takes is in neither.
     code = f"{LOOK}\n{before}\nlook(); a = look()\n{after}\nb = look()\n"
-    tell = "import json; print(json.dumps([y - x for x, y in zip(a, b)]))"
-    return [int(kb) for kb in json.loads(tools.output(tools.BIN / "python", "-c", code + tell))]
+    tell = "import json; print(json.dumps({name: b[name] - a[name] for name in a}))"
+    found: dict[str, int] = json.loads(tools.output(tools.BIN / "python", "-c", code + tell))
+    return found
 
 
 def growth(call: str, calls: int) -> int:
@@ -52,13 +54,17 @@ def growth(call: str, calls: int) -> int:
     """
     start = f"import mpibind; node = mpibind.Topology.from_xml({str(tools.AMD)!r}); m = node.map(8)"
     before = f"{start}\nfor _ in range({calls // 10}): {call}"
-    return added(before, f"for _ in range({calls}): {call}")[3]
+    return added(before, f"for _ in range({calls}): {call}")["anonymous"]
 
 
 def tables(quick: bool) -> list[str]:
     states = [*STATES.items()][: 1 if quick else None]
-    rows = [[name, *(f"{kb / 1024:.1f} MiB" for kb in added(*state)[:3])] for name, state in states]
-    lines = tools.table(["", "RSS", "PSS", "USS"], rows)
+    sizes = ["RSS", "PSS", "USS"]
+    rows = []
+    for name, state in states:
+        found = added(*state)
+        rows.append([name, *(f"{found[size] / 1024:.1f} MiB" for size in sizes)])
+    lines = tools.table(["", *sizes], rows)
     calls = [*CALLS.items()][: 1 if quick else None]
     rows = []
     for name, call in calls:
