@@ -253,9 +253,10 @@ fn check_lists(root: &Path) -> std::result::Result<(), String> {
         let is_end = |letter: char| letter.is_whitespace() || letter == '\0';
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_end_matches(is_end);
-        // Of what is not in order, libhwloc makes nothing.
-        let ids = || text.split([',', '-']).map(str::parse::<u32>);
-        let is_rising = ids().zip(ids().skip(1)).all(|(id, next)| id.ok() <= next.ok());
+        // Of what is not in order, libhwloc makes nothing; it stops at a line's end.
+        let ids: std::result::Result<Vec<u32>, _> =
+            text.split([',', '-']).map(str::parse).collect();
+        let is_rising = ids.is_ok_and(|ids| ids.is_sorted());
         let list = CpuSet::parse(text).unwrap_or_default();
         if !is_rising || list.last().is_none_or(|last| last > MAX_INDEX) {
             return Err(format!(

@@ -246,7 +246,7 @@ fn hwloc_fsroot_puts_another_file_tree_in_this_ones_place() {
     let said = ask("here", &[("HWLOC_FSROOT", root.as_os_str())]);
     assert!(said.ends_with("1 Machine, 2 Core, 4 PU"), "{said}");
     // libhwloc would end the process.
-    for damaged in ["8-0\n1", "", "99999999", "\0", "18535,2"] {
+    for damaged in ["8-0\n1", "", "99999999", "\0", "18535,2", "353\n,00"] {
         fs::write(&list, damaged).unwrap();
         let said = ask("here", &[("HWLOC_FSROOT", root.as_os_str())]);
         assert!(said.starts_with("TopologyError") && said.contains("is no rising list"), "{said}");
