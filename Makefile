@@ -12,10 +12,12 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 CARGO := cargo
 
 # The first of these that is new enough; that a command is on PATH does not say that it runs: it
-# may be a shim without a Python behind it. Python itself tells where it is, and the environment
-# is never made with the Python inside it.
+# may be a shim without a Python behind it. Python itself tells where it is, and from within an
+# environment where that one's Python is: ours is never made with the Python inside it.
 NAMES := python3 python3.14 python3.13 python3.12 python3.11 python3.10 /usr/bin/python3
-SHOW := import sys; sys.version_info >= (3, 10) or sys.exit(1); print(sys._base_executable)
+SHOW := import os, sys; sys.version_info >= (3, 10) or sys.exit(1); \
+	path = f"{sys.base_prefix}/bin/python3.{sys.version_info[1]}"; \
+	print(path if os.path.exists(path) else sys._base_executable)
 BASE := $(shell for name in $(or $(PYTHON),$(NAMES)); do \
 	"$$name" -c '$(SHOW)' 2>/dev/null && break; done)
 
