@@ -107,7 +107,7 @@ def bind(
         here = place(0, 1)  # nothing will be done, and that needs no place
     binding = bind_at(here, settings)
     if settings.core.verbose:
-        print("\n".join(binding._lines(settings.core.verbose)), flush=True)
+        binding._print(binding._lines(settings.core.verbose))
     binding._warn(stacklevel=3)
     return binding
 
@@ -117,8 +117,7 @@ def bind_at(here: Place, settings: Settings) -> Binding:
     masks = settings.core.masks_of_one(here.local_size)
     mapping, parts = map_node(settings, here.local_size, masks, [given.view()])
     binding = Binding(parts[here.local_rank], here, settings, mapping)
-    binding._bind_process()
-    binding._set_environment()
+    binding._put()
     return binding
 
 
@@ -223,7 +222,7 @@ class Binding:
         self._saved_cpus: _core.SavedAffinity | None = None
         self._saved_memory: _core.SavedMemory | None = None
         self._saved_pools: Callable[[], None] | None = None
-        self._replaced: dict[str, str | None] = {}
+        self._replaced: dict[str, given.Replaced] = {}
 
     @property
     def cpus(self) -> NDArray[np.int32]:
@@ -253,23 +252,22 @@ class Binding:
         """
         if self._is_copy:
             return
-        for name, old in self._replaced.items():
-            if old is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = old
+        for name, replaced in self._replaced.items():
+            given.put_back(name, replaced)
         pools, self._saved_pools = self._saved_pools, None
         memory, self._saved_memory = self._saved_memory, None
         cpus, self._saved_cpus = self._saved_cpus, None
         self._replaced, self.env, self.applied, self.membind = {}, {}, False, None
-        if pools is not None:
-            pools()
         try:
-            if memory is not None:
-                memory.restore()
+            if pools is not None:
+                pools()
         finally:
-            if cpus is not None:
-                cpus.restore()
+            try:
+                if memory is not None:
+                    memory.restore()
+            finally:
+                if cpus is not None:
+                    cpus.restore()
 
     def __getstate__(self) -> dict[str, object]:
         own = {"_settings", "_saved_cpus", "_saved_memory", "_saved_pools", "_replaced"}
@@ -306,6 +304,18 @@ class Binding:
 
     # --- what the two bind() do, in this order
 
+    def _put(self, pools: Sequence[str] | None = None) -> None:
+        """Bind the process and set its environment, or leave all as it is.
+
+        `pools` are the thread pools of this process, if they were looked for before.
+        """
+        try:
+            self._bind_process()
+            self._set_environment(pools)
+        except BaseException:
+            self.restore()
+            raise
+
     def _bind_process(self) -> None:
         """Bind all threads, and the memory of this one, if asked to.
 
@@ -323,10 +333,7 @@ class Binding:
             self.membind = core.membind
 
     def _set_environment(self, pools: Sequence[str] | None = None) -> None:
-        """Put the variables into the environment, and tell runtimes that read them already.
-
-        `pools` are the thread pools of this process, if they were looked for before.
-        """
+        """Put the variables into the environment, and tell runtimes that read them already."""
         if not self._settings.core.env:
             return
         said_before = os.environ.get("OMP_NUM_THREADS")
@@ -354,6 +361,13 @@ class Binding:
         """What is printed for this process."""
         notes = [f"{self.hostname}: {note}" for note in self.notes] if verbose > 1 else []
         return [str(self), *notes]
+
+    def _print(self, lines: Iterable[str]) -> None:
+        """Print lines. That they cannot be printed is no reason to be bound no more."""
+        try:
+            print("\n".join(lines), flush=True)
+        except (OSError, ValueError) as error:
+            self._warnings.append(f"what verbose= asks for could not be printed: {error}")
 
     def _warn(self, stacklevel: int) -> None:
         """Give the warnings, last of all: someone may have made them errors."""

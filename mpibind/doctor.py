@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mpibind import _core, given, text
 from mpibind.binding import map_core
 from mpibind.errors import LauncherError, MpibindError
+from mpibind.given import readable
 from mpibind.launcher import Place, place, started_by
 from mpibind.settings import resolve
 from mpibind.topology import Topology, load
@@ -167,7 +168,8 @@ def _facts(seen: Situation) -> Iterator[tuple[str, str]]:
     usable = seen.cgroup or seen.online or "not known"
     yield "allowed", f"CPUs {usable} (cgroup), {seen.mask} (now); time {limit}"
     yield "launcher", _launcher_words(seen)
-    told = [f"{name}={os.environ[name]}" for name in sorted(os.environ) if _is_setting(name)]
+    names = sorted(name for name in os.environ if _is_setting(name))
+    told = [readable(f"{name}={os.environ[name]}") for name in names]
     yield "settings", " ".join(told) or "defaults"
     if isinstance(seen.node, MpibindError):
         return
@@ -341,7 +343,8 @@ def _gpu_variables(seen: Situation) -> Iterator[Finding]:
             f"CUDA_DEVICE_ORDER={order!r} numbers GPUs otherwise than nvidia-smi and mpibind",
             "unset CUDA_DEVICE_ORDER or make it PCI_BUS_ID",
         )
-    variables = [(name, os.environ[name]) for name in _core.VIEW_VARIABLES if name in os.environ]
+    present = [name for name in _core.VIEW_VARIABLES if name in os.environ]
+    variables = [(name, readable(os.environ[name])) for name in present]
     sight = _core.sight(seen.node._core, variables)
     if sight.shown != []:
         # Where none is left there is more to say, below.
@@ -447,7 +450,7 @@ def _openmp(seen: Situation) -> Iterator[Finding]:
             continue  # then OpenMP pins nothing, whatever OMP_PLACES says
         # What `mpibind run` has set itself is not in the way of what it has started.
         if present and not (level == "note" and seen.launcher):
-            told = " and ".join(f"{name}={os.environ[name]}" for name in present)
+            told = " and ".join(readable(f"{name}={os.environ[name]}") for name in present)
             yield Finding(level, kind, f"{told}: {words}", advice.format(" ".join(present)))
 
 

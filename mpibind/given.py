@@ -14,6 +14,10 @@ _ours: dict[str, tuple[str, str | None]] = {}
 """Variables that this process has set itself: the value, and the one from before."""
 
 
+Replaced = tuple[str | None, tuple[str, str | None] | None]
+"""What `set_variable` has replaced: a variable's value, and what was known of it."""
+
+
 class View(NamedTuple):
     """What one process was given; equal views mean the same GPUs."""
 
@@ -30,17 +34,35 @@ def view() -> View:
         if value is not None and value == ours:
             value = before
         if value is not None:
-            found.append((name, value))
+            found.append((name, readable(value)))
     return View(tuple(found), tuple(_core.open_devices()))
 
 
-def set_variable(name: str, value: str) -> str | None:
-    """Set a variable of this process; return what it was."""
-    old = os.environ.get(name)
-    ours, before = _ours.get(name, (None, None))
-    _ours[name] = (value, before if old is not None and old == ours else old)
+def readable(value: str) -> str:
+    """Return a variable's value as text; bytes that are none, which no runtime takes, as ``?``."""
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def set_variable(name: str, value: str) -> Replaced:
+    """Set a variable of this process; return what `put_back` takes."""
+    old, known = os.environ.get(name), _ours.get(name)
+    ours, before = known or (None, None)
     os.environ[name] = value
-    return old
+    _ours[name] = (value, before if old is not None and old == ours else old)
+    return old, known
+
+
+def put_back(name: str, replaced: Replaced) -> None:
+    """Make a variable of this process what it was, and forget that it was ours."""
+    old, known = replaced
+    if old is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = old
+    if known is None:
+        _ours.pop(name, None)
+    else:
+        _ours[name] = known
 
 
 def heed_choice(variables: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -50,7 +72,7 @@ def heed_choice(variables: Mapping[str, str]) -> tuple[dict[str, str], list[str]
     """
     values = ((name, os.environ.get(name)) for name in variables)
     chosen = {
-        name: value
+        name: readable(value)
         for name, value in values
         if value is not None and value != _ours.get(name, ("", None))[0]
     }
@@ -85,9 +107,9 @@ def of_environments(
                 "environ must be a mapping of variables, such as os.environ, or one for each task, "
                 f"not {environ!r}"
             )
-        variables = [(name, each[name]) for name in _core.VIEW_VARIABLES if name in each]
-        for name, value in variables:
+        found = [(name, each[name]) for name in _core.VIEW_VARIABLES if name in each]
+        for name, value in found:
             if not isinstance(value, str):
                 raise TypeError(f"environ[{name!r}] must be text, not {value!r}")
-        views.append(View(tuple(variables), ()))
+        views.append(View(tuple((name, readable(value)) for name, value in found), ()))
     return views

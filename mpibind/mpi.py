@@ -261,10 +261,23 @@ def report(
         if regrouped is not None:
             node.Free()
             node = regrouped
-        processes = node.gather(look(Place(node.rank, node.size, comm.rank, comm.size)))
+        failure: _Failure | None = None
+        seen: Process | None = None
+        try:
+            seen = look(Place(node.rank, node.size, comm.rank, comm.size))
+        except Exception as error:
+            failure = _Failure.of(error)
+        processes = node.gather(seen)
     finally:
         node.Free()
-    found = _gather_last(comm, None if processes is None else _examine(processes, topology))
+    examined: tuple[list[Rank], list[Finding]] | None = None
+    if processes is not None and None not in processes:
+        try:
+            examined = _examine(processes, topology)
+        except Exception as error:
+            failure = _Failure.of(error)
+    _raise_first(comm, failure)
+    found = _gather_last(comm, examined)
     if found is None:
         return None
     told = [of_node for of_node in found if of_node is not None]
@@ -279,7 +292,7 @@ def report(
 def _examine(
     processes: list[Process], topology: Topology | str | os.PathLike[str] | None
 ) -> tuple[list[Rank], list[Finding]]:
-    """Examine a node. What fails there becomes a finding: the others are waiting."""
+    """Examine a node. That it cannot be discovered is a finding."""
     from mpibind.reporting import examine
 
     try:
@@ -313,34 +326,48 @@ def _together(comm: MPI.Intracomm | None, ask: Callable[[], Settings]) -> Bindin
         failure = _Failure.of(error)
     view = given.view()
     node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
-    are_regrouped = False
+    regrouped: MPI.Comm | None = None
     # Read while the node's leader discovers.
     reads = node.rank != 0 and settings is not None and settings.core.env
     pools = _core.thread_pools() if reads else None
     try:
-        binding, verdict = _attempt(comm, node, view, settings, failure)
+        binding, verdict = _attempt(comm, node, view, settings, failure, pools)
         if verdict.someone_is_alone and comm.size > 1:
             regrouped = _regroup(comm, node)
             if regrouped is not None:
                 binding.restore()
                 node.Free()
                 node = regrouped
-                binding, verdict = _attempt(comm, node, view, settings, failure)
-                are_regrouped = comm.rank == 0
+                binding, verdict = _attempt(comm, node, view, settings, failure, pools)
         if verdict.views_differ:
             binding.restore()
-            binding, verdict = _attempt(comm, node, view, settings, failure, ask=True)
-        if are_regrouped:
+            binding, verdict = _attempt(comm, node, view, settings, failure, pools, ask=True)
+        if regrouped is not None and comm.rank == 0:
             binding._warnings.append(_REGROUPED)
     finally:
         node.Free()
-    binding._set_environment(pools)
     if verdict.verbose:
         found = _gather_last(comm, binding._lines(verdict.verbose))
         if found is not None:
-            _print_lines(found)
-    binding._warn(stacklevel=4)
+            binding._print(_merged(found))
+    if verdict.someone_warns or verdict.verbose or regrouped is not None:
+        _warn_together(comm, binding)
     return binding
+
+
+def _warn_together(comm: MPI.Intracomm, binding: Binding) -> None:
+    """Give each rank's warnings. Where one is made an error, it is one on all ranks."""
+    failure: tuple[int, str, str] | None = None
+    cause: UserWarning | None = None
+    try:
+        binding._warn(stacklevel=5)
+    except UserWarning as error:
+        failure, cause = (comm.rank, os.uname().nodename, str(error)), error
+    failed: tuple[int, str, str] | None = comm.allreduce(failure, op=_lowest)
+    if failed is not None:
+        binding.restore()
+        rank, host, text = failed
+        raise UserWarning(f"rank {rank} on {host}: {text}") from cause
 
 
 _REGROUPED = (
@@ -400,6 +427,15 @@ class _Failure(NamedTuple):
         raise error
 
 
+def _raise_first(comm: MPI.Intracomm, failure: _Failure | None) -> None:
+    """Raise the error of the lowest rank that has one, on all ranks."""
+    told = None if failure is None else (comm.rank, os.uname().nodename, failure)
+    failed: tuple[int, str, _Failure] | None = comm.allreduce(told, op=_lowest)
+    if failed is not None:
+        rank, host, first = failed
+        first.raise_from(rank, host)
+
+
 class _Verdict(NamedTuple):
     """What all ranks come to know together; made by merging what each knows."""
 
@@ -413,6 +449,7 @@ class _Verdict(NamedTuple):
     someone_is_alone: bool
     views_differ: bool
     """Whether a rank was given other GPUs than its node's leader took for granted."""
+    someone_warns: bool
 
     def merged(self, other: _Verdict) -> _Verdict:
         """Put what two groups of ranks know together."""
@@ -426,6 +463,7 @@ class _Verdict(NamedTuple):
             max(self.verbose, other.verbose),
             self.someone_is_alone or other.someone_is_alone,
             self.views_differ or other.views_differ,
+            self.someone_warns or other.someone_warns,
         )
 
 
@@ -460,6 +498,7 @@ def _attempt(
     view: given.View,
     settings: Settings | None,
     failure: _Failure | None,
+    pools: Sequence[str] | None,
     ask: bool = False,
 ) -> tuple[Binding, _Verdict]:
     """Map and bind the ranks of these nodes, or raise the same error on all."""
@@ -471,11 +510,13 @@ def _attempt(
         failure = message
     elif failure is None and settings is not None:
         try:
-            binding = _bind_part(comm, node, settings, message, mapping)
+            binding = _bind_part(comm, node, settings, message, mapping, pools)
         except Exception as error:
             failure = _Failure.of(error)
     try:
-        verdict = _judge(comm, _own_verdict(comm, node, settings, failure, differs), settings)
+        warns = binding is not None and any(binding._warnings)
+        own = _own_verdict(comm, node, settings, failure, differs, warns)
+        verdict = _judge(comm, own, settings)
         # First, as it may be the cause of the other.
         if verdict.differing is not None:
             raise errors.InvalidParameterError(verdict.differing)
@@ -496,6 +537,7 @@ def _own_verdict(
     settings: Settings | None,
     failure: _Failure | None,
     differs: bool,
+    warns: bool,
 ) -> _Verdict:
     host = os.uname().nodename
     return _Verdict(
@@ -505,6 +547,7 @@ def _own_verdict(
         0 if settings is None else settings.core.verbose,
         node.size == 1,
         differs,
+        warns,
     )
 
 
@@ -523,12 +566,18 @@ def _judge(comm: MPI.Intracomm, own: _Verdict, settings: Settings | None) -> _Ve
         own.verbose,
         own.someone_is_alone,
         own.views_differ,
+        own.someone_warns,
     )
-    failed, largest, smallest, verbose, alone, differ = _largest(comm, numbers)
+    failed, largest, smallest, verbose, alone, differ, warn = _largest(comm, numbers)
     if failed or largest != ~smallest:
         merged: _Verdict = comm.allreduce(own, op=lambda a, b: a.merged(b))
         return merged
-    return own._replace(verbose=verbose, someone_is_alone=bool(alone), views_differ=bool(differ))
+    return own._replace(
+        verbose=verbose,
+        someone_is_alone=bool(alone),
+        views_differ=bool(differ),
+        someone_warns=bool(warn),
+    )
 
 
 def _largest(comm: MPI.Intracomm, numbers: Sequence[int]) -> list[int]:
@@ -601,7 +650,8 @@ def _share_out(
         else:
             mapping, parts = map_node(settings, node.size, masks, views)
             taken = views[0] if len(views) == 1 and mapping is not None else None
-            sent = [_Share(part, settings.topology_word(), taken) for part in parts]
+            word = settings.topology_word()
+            sent = [_Share(part, word, taken) for part in parts]
     except Exception as error:
         # The others are waiting for their shares: whatever it is, they must hear of it.
         sent = [_Failure.of(error)] * node.size
@@ -651,6 +701,7 @@ def _bind_part(
     settings: Settings,
     share: _Share | _Failure,
     mapping: Mapping | None,
+    pools: Sequence[str] | None,
 ) -> Binding:
     assert isinstance(share, _Share)
     ours = settings.topology_word()
@@ -661,7 +712,7 @@ def _bind_part(
         )
     here = Place(node.rank, node.size, comm.rank, comm.size)
     binding = Binding(share.part, here, settings, mapping)
-    binding._bind_process()
+    binding._put(pools)
     return binding
 
 
@@ -708,8 +759,8 @@ def _gather_last(comm: MPI.Intracomm, told: _T) -> list[_T] | None:
     return found
 
 
-def _print_lines(found: list[list[str]]) -> None:
-    """Print a line for each rank, then each note once."""
+def _merged(found: list[list[str]]) -> list[str]:
+    """Put what ranks have to say in order: a line for each, then each note once."""
     lines = [lines[0] for lines in found]
     notes = dict.fromkeys(note for lines in found for note in lines[1:])
-    print("\n".join([*lines, *notes]), flush=True)
+    return [*lines, *notes]

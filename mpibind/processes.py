@@ -145,5 +145,5 @@ def _environment(folder: Path) -> dict[str, str]:
         entries = (folder / "environ").read_bytes().split(b"\0")
     except OSError:
         return {}
-    pairs = (os.fsdecode(entry).partition("=") for entry in entries)
+    pairs = (entry.decode("utf-8", "replace").partition("=") for entry in entries)
     return {name: value for name, sign, value in pairs if sign}

@@ -42,7 +42,14 @@ def resize_pools(nthreads: int, pools: Iterable[str]) -> tuple[Callable[[], None
             f"instead of {nthreads}: call bind() before such imports, or "
             "pip install 'mpibind[threads]' so that pools can be resized"
         )
-    return limit(limits=nthreads).restore_original_limits, ""
+    try:
+        return limit(limits=nthreads).restore_original_limits, ""
+    except Exception as error:
+        # It looks into every library that is loaded. The process is bound all the same.
+        return None, (
+            f"{', '.join(pools)} was loaded before bind() and keeps its own number of threads "
+            f"instead of {nthreads}: threadpoolctl failed ({type(error).__name__}: {error})"
+        )
 
 
 def _threadpool_limits() -> Callable[..., Any] | None:

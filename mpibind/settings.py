@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpibind import _core
@@ -30,7 +31,11 @@ class Settings(NamedTuple):
             return "None"
         if isinstance(self.topology, str | os.PathLike):
             return repr(os.fspath(self.topology))
-        return str(getattr(self.topology, "origin", self.topology))
+        origin = getattr(self.topology, "origin", None)
+        if origin is None:
+            return str(self.topology)  # no topology at all: loading it says so
+        # Different ones may say that they come from the same place.
+        return f"{origin} (digest {zlib.crc32(self.topology.to_json().encode()):08x})"
 
 
 def resolve(

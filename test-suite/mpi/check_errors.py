@@ -13,6 +13,7 @@ from pathlib import Path
 from mpi4py import MPI
 from seccomp import forbid
 
+import mpibind
 import mpibind.mpi
 from mpibind import _core
 
@@ -66,6 +67,8 @@ elif fault == "different-greedy" and last:
     parameters["greedy"] = False
 elif fault == "different-topology" and last:
     (parameters["topology"],) = details
+elif fault == "different-gpus":
+    parameters["topology"] = mpibind.Topology.from_synthetic("core:2 pu:1", gpus=[int(last)])
 elif (fault == "different-off" and last) or (fault == "different-off-leader" and comm.rank == 0):
     os.environ["MPIBIND"] = "off"
 elif (fault == "different-respect" and last) or (

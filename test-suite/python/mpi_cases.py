@@ -228,6 +228,10 @@ class Errors(Checks):
         details = (support.WORKED_EXAMPLE,)
         self.check_error("different-topology", "InvalidParameterError", *words, details=details)
 
+    def test_different_topologies_that_come_from_the_same_text(self):
+        words = [r"rank 3 on", 'topology="core:2 pu:1" (digest', "on the node's first rank"]
+        self.check_error("different-gpus", "InvalidParameterError", *words)
+
     def test_off_on_one_rank(self):
         words = ["MPIBIND='on' on rank", "MPIBIND='off' on rank 3"]
         self.check_error("different-off", "InvalidParameterError", *words)
@@ -242,6 +246,41 @@ class Errors(Checks):
     def test_more_ranks_than_a_node_may_have(self):
         words = [f"rank 0 on {HOST}: ", "ntasks=2097152 is not legal: it must be 1 to 1048576"]
         self.check_error("ntasks", "InvalidParameterError", *words)
+
+
+class OneRank(Checks):
+    """What befalls one rank is the same for all."""
+
+    def told(self, what: str) -> list[list]:
+        return self.mpi.run_json(3, "check_one_rank.py", what)
+
+    def check_all(self, what: str, error: str) -> None:
+        self.assertEqual(self.told(what), [[error, True, []]] * 3)
+
+    def test_environment_that_cannot_be_set(self):
+        error = f"MpibindError: rank 2 on {HOST}: RuntimeError: planted"
+        self.check_all("environment", error)
+
+    def test_report_that_fails(self):
+        error = f"MpibindError: rank 2 on {HOST}: RuntimeError: planted"
+        self.check_all("report", error)
+
+    def test_warning_that_is_an_error(self):
+        [[error, *_], *_] = found = self.told("warning")
+        self.assertEqual(found, [[error, True, []]] * 3)
+        self.assertRegex(error, f"^UserWarning: rank 2 on {HOST}: .*threadpoolctl failed")
+
+    def test_pools_that_cannot_be_resized(self):
+        *others, last = self.told("pools")
+        self.assertEqual(others, [[None, False, []]] * 2)
+        self.assertEqual(last[:2], [None, False])
+        self.assertRegex(last[2][0], r"threadpoolctl failed \(RuntimeError: planted\)$")
+
+    def test_lines_that_cannot_be_printed(self):
+        first, *others = self.told("print")
+        self.assertEqual(others, [[None, False, []]] * 2)
+        self.assertEqual(first[:2], [None, False])
+        self.assertRegex(first[2][0], "could not be printed: .*No space left")
 
 
 class Mapping(Checks):

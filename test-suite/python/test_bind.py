@@ -261,6 +261,62 @@ class Keywords(unittest.TestCase):
         )
         self.assertTrue(found)
 
+    def test_what_fails_after_the_cpus_are_bound_leaves_nothing_bound(self):
+        found = result(
+            """
+            from mpibind import given
+            def fail(*words):
+                raise RuntimeError("planted")
+            given.set_variable = fail
+            try:
+                mpibind.bind(0, 1, nthreads=1)
+            except RuntimeError:
+                print(json.dumps(state() == before))
+            """
+        )
+        self.assertTrue(found)
+
+    def test_lines_that_cannot_be_printed_are_a_warning(self):
+        texts = result(
+            """
+            out = os.dup(1)
+            os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                binding = mpibind.bind(0, 1, verbose=True)
+            os.dup2(out, 1)
+            print(json.dumps([str(warning.message) for warning in caught]))
+            """
+        )
+        self.assertEqual(len(texts), 1)
+        self.assertRegex(texts[0], "verbose= asks for could not be printed: .*No space left")
+
+    def test_a_choice_that_equals_an_earlier_one_of_ours_is_heeded(self):
+        gpus = result(
+            """
+            node = mpibind.Topology.from_synthetic("core:2 pu:1", gpus=[4])
+            mpibind.bind(0, 4, topology=node, apply=False).restore()
+            assert state() == before
+            os.environ["VISIBLE_DEVICES"] = "0"
+            print(json.dumps(mpibind.bind(0, 1, topology=node, apply=False).gpus))
+            """
+        )
+        self.assertEqual(gpus, ["0"])
+
+    def test_variables_that_are_not_text(self):
+        """Bytes that no runtime takes name no GPU, and nothing fails for them."""
+        gpus = result(
+            """
+            os.environ["VISIBLE_DEVICES"] = chr(0xDCFF)
+            node = mpibind.Topology.from_synthetic("core:2 pu:1", gpus=[1])
+            report = mpibind.report(topology=node, as_dict=True)
+            told = [report["ranks"][0]["gpus"], node.map(1, environ=os.environ)[0].gpus]
+            told.append(mpibind.bind(0, 1, topology=node, apply=False).gpus)
+            print(json.dumps(told))
+            """
+        )
+        self.assertEqual(gpus, [[], [], []])
+
 
 def numa_ids() -> list[int]:
     import mpibind

@@ -107,6 +107,10 @@ class Cgroup(mpi_cases.Checks):
         self.assertEqual(note, f"{HOST}: {told}")
 
 
+class OneRank(mpi_cases.OneRank):
+    mpi = MPICH
+
+
 class Mapping(mpi_cases.Mapping):
     mpi = MPICH
 

@@ -27,6 +27,10 @@ class Errors(mpi_cases.Errors):
     mpi = OPEN_MPI
 
 
+class OneRank(mpi_cases.OneRank):
+    mpi = OPEN_MPI
+
+
 class Mapping(mpi_cases.Mapping):
     mpi = OPEN_MPI
 

@@ -1,7 +1,7 @@
 //! Which task of its node a process is, as the launcher tells in the environment.
 
 use crate::error::quoted;
-use crate::{Error, Result, Variables};
+use crate::{Error, MAX_TASKS, Result, Variables};
 
 /// Where a process is among those of its node, and among all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,7 +230,19 @@ impl Launcher {
                 quoted(&text)
             )));
         }
-        let of_all = |name| variables(name).and_then(|text| number(&text));
+        if local_size > MAX_TASKS {
+            let text = variables(self.local_size).unwrap_or_default();
+            return Err(Error::Launcher(format!(
+                "{}={}: a node has {MAX_TASKS} tasks at most, not {local_size}",
+                self.local_size,
+                quoted(&text)
+            )));
+        }
+        // MPI counts ranks with 32 bits; whoever says more means something else.
+        let of_all = |name| {
+            let number = number(&variables(name)?)?;
+            (number <= i64::from(i32::MAX)).then_some(number)
+        };
         let place = match (of_all(self.rank), of_all(self.size)) {
             (Some(rank), Some(size)) if rank < size => Place { local_rank, local_size, rank, size },
             _ => Place::on_one_node(local_rank, local_size),
