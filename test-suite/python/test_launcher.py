@@ -142,6 +142,10 @@ ERRORS = {
         {"LOCAL_RANK": "4", "LOCAL_WORLD_SIZE": "4"},
         ["LOCAL_RANK=4 is not smaller", "LOCAL_WORLD_SIZE='4'"],
     ),
+    "more tasks than a node has": (
+        {"LOCAL_RANK": "9999999998", "LOCAL_WORLD_SIZE": "9999999999"},
+        ["LOCAL_WORLD_SIZE='9999999999': a node has 1048576 tasks at most"],
+    ),
     "no size": ({"LOCAL_RANK": "0"}, ["torchrun says LOCAL_RANK, but not LOCAL_WORLD_SIZE"]),
     "Flux with uneven nodes": (
         {"FLUX_TASK_LOCAL_ID": "0", "FLUX_JOB_SIZE": "7", "FLUX_JOB_NNODES": "2"},

@@ -126,6 +126,12 @@ class Running(unittest.TestCase):
         self.assertEqual(shell_line.split(), [str(pid), "-", "1", _core.id_list(CPUS), "sh"])
         self.assertEqual(child_line.split()[1:4], ["-", "2", str(first)])
 
+    def test_variables_that_are_not_text(self):
+        entries = (b"OMP_NUM_THREADS=99999999999", b"CUDA_VISIBLE_DEVICES=\xff")
+        pid = self.started(1, "env", *(os.fsdecode(entry) for entry in entries))
+        [process] = json.loads(support.printed("report", "--pid", pid, "--json"))["processes"]
+        self.assertIsNone(process["nthreads"])
+
     def test_whoever_looks_is_not_shown(self):
         lines = support.printed("report", "--pid", os.getpid()).splitlines()
         self.assertEqual([line.split()[0] for line in lines], ["pid", str(os.getpid())])

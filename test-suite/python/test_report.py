@@ -85,7 +85,8 @@ class Report(unittest.TestCase):
         )
 
     def test_threads_of_odd_variables(self):
-        for value, expected in {"4": 4, "4,2": 4, " 3 ": 3, "x": None, "": None}.items():
+        huge = {"99999999999": None, "9" * 5000: None}
+        for value, expected in {"4": 4, "4,2": 4, " 3 ": 3, "x": None, "": None, **huge}.items():
             found = self.dictionary(OMP_NUM_THREADS=value, CPUS="0")
             self.assertEqual(found["ranks"][0]["nthreads"], expected, value)
 
