@@ -110,6 +110,8 @@ def bind(
         are an error, except for `apply`, `env` and `verbose`.
     InvalidParameterError
         If `comm` is an intercommunicator or was freed.
+    UserWarning
+        If a rank has a warning and it was made an error there; all ranks raise it.
 
     Examples
     --------
