@@ -5,16 +5,16 @@ import sysconfig
 import warnings
 from pathlib import Path
 
-import setuptools
-
-# Called without pip, nobody has looked at [build-system] of pyproject.toml.
+# Called without pip, nobody has looked at [build-system] of pyproject.toml. Environments of Python
+# 3.12 and newer have no setuptools.
 try:
+    import setuptools
     from setuptools_rust import Binding, RustBin, RustExtension, build_rust
 except ModuleNotFoundError:
     build_rust = None
 if build_rust is None or int(setuptools.__version__.partition(".")[0]) < 77:
     sys.exit(
-        "error: setuptools-rust is missing or setuptools is older than version 77; type\n"
+        "error: setuptools or setuptools-rust is missing, or setuptools is older than 77; type\n"
         f"  {sys.executable} -m pip install --upgrade setuptools setuptools-rust"
     )
 

@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 CARGO_TOML = Path(__file__).resolve().parent.parent / "Cargo.toml"
@@ -85,7 +85,9 @@ def hwloc() -> str | None:
 
 def compiler() -> str | None:
     """The C compiler that rustc calls to link."""
-    if shutil.which("cc") is None:
+    # Whoever names another linker for Cargo, as conda's Rust does, need not have one called cc.
+    named = any(re.fullmatch(r"CARGO_TARGET_\w+_LINKER", name) for name in os.environ)
+    if not named and shutil.which("cc") is None:
         return "a C compiler, with which Rust links: there is no cc on PATH"
     return None
 
@@ -152,8 +154,8 @@ def pmix() -> str | None:
 
 
 Look = Callable[[], str | None]
-TO_BUILD: tuple[Look, ...] = (rust, pkg_config, hwloc)
-TO_DEVELOP: tuple[Look, ...] = (*TO_BUILD, compiler, venv, prove, strace)
+TO_BUILD: tuple[Look, ...] = (rust, compiler, pkg_config, hwloc)
+TO_DEVELOP: tuple[Look, ...] = (*TO_BUILD, venv, prove, strace)
 TO_LAUNCH: tuple[Look, ...] = (root, network, slurm, munge, pmix)
 
 
@@ -175,6 +177,8 @@ class System:
     # Run before an unattended installation.
     refresh: str | None = None
     note: str = ""
+    # By the same names: what is no package, and the command that installs it.
+    apart: dict[str, str] = field(default_factory=dict)
 
 
 DEBIAN_VENV = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
@@ -253,6 +257,8 @@ SYSTEMS = (
             "prove": "perl",
         },
         unattended="",
+        # Xcode's command line tools.
+        apart={"compiler": "xcode-select --install"},
     ),
     System(
         "conda",
@@ -296,12 +302,12 @@ def explain(missing: dict[str, str], problem: str) -> str:
     """Say what is missing and what to type on each system."""
     lines = [f"{problem} Missing:", ""]
     lines += [f"  * {reason}" for reason in missing.values()]
-    if any(command(system, missing) for system in SYSTEMS):
+    if any(commands(system, missing) for system in SYSTEMS):
         lines += ["", "To install it:", ""]
     for system in SYSTEMS:
-        if words := command(system, missing):
+        if words := commands(system, missing):
             note = f"   ({system.note})" if system.note else ""
-            lines.append(f"  {system.name:15} {words}{note}")
+            lines.append(f"  {system.name:15} {' && '.join(words)}{note}")
     if "rust" in missing:
         lines += [
             "",
@@ -310,6 +316,13 @@ def explain(missing: dict[str, str], problem: str) -> str:
             "`rustup default stable`.",
         ]
     return "\n".join(lines)
+
+
+def commands(system: System, missing: Iterable[str]) -> list[str]:
+    """Return all that is to be typed on a system to install what is missing."""
+    packages = command(system, missing)
+    apart = [system.apart[name] for name in missing if name in system.apart]
+    return [*apart, *([packages] if packages else [])]
 
 
 def command(system: System, missing: Iterable[str]) -> str | None:

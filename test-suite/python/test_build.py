@@ -58,6 +58,9 @@ class Missing(unittest.TestCase):
         self.have("cargo", "cargo 1.99.0 (0123456 2026-01-01)")
         self.have("rustc", "rustc 1.99.0 (0123456 2026-01-01)")
 
+    def have_compiler(self) -> None:
+        self.have("cc", "")
+
     def have_pkg_config(self) -> None:
         found = shutil.which("pkg-config") or shutil.which("pkgconf")
         assert found is not None
@@ -79,13 +82,15 @@ class Missing(unittest.TestCase):
     def test_everything(self):
         reasons, text = self.missing()
         self.assertRegex(reasons[0], r"^Rust 1\.\d+ or newer: there is no cargo on PATH$")
-        self.assertRegex(reasons[1], "^pkg-config, which says where hwloc is: there is none")
-        self.assertRegex(reasons[2], r"^hwloc 2\.3 or newer .*cannot be looked for without")
-        self.assertEqual(len(reasons), 3)
+        self.assertEqual(reasons[1], "a C compiler, with which Rust links: there is no cc on PATH")
+        self.assertRegex(reasons[2], "^pkg-config, which says where hwloc is: there is none")
+        self.assertRegex(reasons[3], r"^hwloc 2\.3 or newer .*cannot be looked for without")
+        self.assertEqual(len(reasons), 4)
         for system in SYSTEMS:
-            self.assertRegex(text, rf"(?m)^  {system} +\S+ (install|-S) .*\b(lib)?hwloc\b")
+            self.assertRegex(text, rf"(?m)^  {system} .* (install|-S) .*\b(lib)?hwloc\b")
 
     def test_rust(self):
+        self.have_compiler()
         self.have_pkg_config()
         self.have_hwloc("2.9.0")
         reasons, text = self.missing()
@@ -98,6 +103,7 @@ class Missing(unittest.TestCase):
     def test_old_rust(self):
         self.have_rust()
         self.have("rustc", "rustc 1.63.0 (4b91a6ea7 2022-08-08)")
+        self.have_compiler()
         self.have_pkg_config()
         self.have_hwloc("2.9.0")
         reasons, _ = self.missing()
@@ -113,8 +119,25 @@ class Missing(unittest.TestCase):
         reasons, _ = self.missing()
         self.assertNotRegex(reasons[0], "^Rust")
 
+    def test_compiler(self):
+        self.have_rust()
+        self.have_pkg_config()
+        self.have_hwloc("2.9.0")
+        reasons, text = self.missing()
+        self.assertRegex(reasons[0], "^a C compiler")
+        self.assertEqual(len(reasons), 1)
+        self.assertRegex(text, "(?m)^  Debian, Ubuntu +apt-get install gcc$")
+        self.assertRegex(text, "(?m)^  macOS +xcode-select --install$")
+
+    def test_compiler_of_another_name(self):
+        """That of conda is x86_64-conda-linux-gnu-cc, and its Rust names it as the linker."""
+        self.env["CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER"] = "conda-cc"
+        reasons, _ = self.missing()
+        self.assertNotIn("C compiler", "".join(reasons))
+
     def test_pkg_config(self):
         self.have_rust()
+        self.have_compiler()
         self.have_hwloc("2.9.0")
         reasons, text = self.missing()
         self.assertRegex(reasons[0], "^pkg-config")
@@ -123,6 +146,7 @@ class Missing(unittest.TestCase):
 
     def test_hwloc(self):
         self.have_rust()
+        self.have_compiler()
         self.have_pkg_config()
         for version in (None, "1.11.13", "2.2.0", "3.0.0"):
             with self.subTest(version=version):
@@ -133,6 +157,15 @@ class Missing(unittest.TestCase):
                 self.assertRegex(reasons[0], rf"^hwloc 2\.3 or newer .*{wanted}")
                 self.assertEqual(len(reasons), 1)
                 self.assertRegex(text, "(?m)apt-get install libhwloc-dev$")
+
+    def test_setuptools(self):
+        """Python 3.12 and newer make environments that have neither of the two."""
+        # -S: without the environment's packages.
+        done = build(support.ROOT, "-S", *IN_PLACE, env=self.env)
+        self.assertEqual(done.returncode, 1)
+        self.assertNotIn("Traceback", done.stderr)
+        self.assertIn("error: setuptools or setuptools-rust is missing", done.stderr)
+        self.assertIn("-m pip install --upgrade setuptools setuptools-rust\n", done.stderr)
 
     def test_pip_shows_it_too(self):
         self.env["PYTHONPATH"] = str(Path(importlib.metadata.__file__).parent)
@@ -150,10 +183,17 @@ class Documentation(unittest.TestCase):
         rows = [line.strip("| ").split(" | ") for line in page.splitlines() if " | " in line]
         head = next(row for row in rows if "Debian, Ubuntu" in row)
         self.assertEqual(head, [system.name for system in prerequisites.SYSTEMS])
-        for look, word in (("rust", "Rust"), ("pkg_config", "pkg-config"), ("hwloc", "libhwloc")):
+        words = {
+            "rust": "Rust",
+            "compiler": "a C compiler",
+            "pkg_config": "pkg-config",
+            "hwloc": "libhwloc",
+        }
+        self.assertEqual([*words], [look.__name__ for look in prerequisites.TO_BUILD])
+        for look, word in words.items():
             row = next(row for row in rows if row[0].startswith(word))
-            packages = [f"`{system.packages[look]}`" for system in prerequisites.SYSTEMS]
-            self.assertEqual(row[1:], packages)
+            packages = [{**s.packages, **s.apart}[look] for s in prerequisites.SYSTEMS]
+            self.assertEqual(row[1:], [f"`{name}`" for name in packages])
 
 
 class Licences(unittest.TestCase):
