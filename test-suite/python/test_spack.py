@@ -150,6 +150,7 @@ class Recipes(unittest.TestCase):
                 "py-numpy": f"@{asked(PYPROJECT, 'numpy')}:",
                 "py-mpi4py": f"@{asked(PYPROJECT, 'mpi4py')}:",
                 "py-ipykernel": f"@{asked(PYPROJECT, 'ipykernel')}:",
+                "py-ipyparallel": f"@{asked(PYPROJECT, 'ipyparallel')}:",
             },
         )
 

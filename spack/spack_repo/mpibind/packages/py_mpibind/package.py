@@ -39,8 +39,8 @@ class PyMpibind(PythonPackage):
     depends_on("python@3.10:", type=("build", "run"))
     depends_on("py-numpy@1.22:", type="run")
     depends_on("py-mpi4py@3.1.4:", type="run", when="+mpi")
-    # Spack has no ipyparallel, which starts MPI ranks from a notebook; pip brings it.
     depends_on("py-ipykernel@6.20:", type="run", when="+jupyter")
+    depends_on("py-ipyparallel@8.6:", type="run", when="+jupyter")
 
     def setup_build_environment(self, env: EnvironmentModifications) -> None:
         """Keep what Cargo downloads out of the home directory."""
