@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+    from sphinx.writers.html5 import HTML5Translator
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -94,8 +96,35 @@ class Redraw(SphinxTransform):
                     image.replace_self(drawn)
 
 
+class Drawn(nodes.General, nodes.Element):
+    """HTML with a picture in it."""
+
+
+def write(translator: HTML5Translator, node: Drawn) -> None:
+    """Write it as it is."""
+    translator.body.append(node["html"])
+    raise nodes.SkipNode
+
+
+class KeepOutOfSearch(SphinxPostTransform):
+    """Takes pictures for no text, also those of a notebook's output.
+
+    Sphinx would glue what is between the tags of raw HTML to words that can be searched for.
+    """
+
+    default_priority = 900  # after it is chosen in which form an output is shown
+
+    def run(self, **_: object) -> None:
+        """Do so on one page."""
+        for raw in [*self.document.findall(nodes.raw)]:
+            if "<svg" in raw.astext():
+                raw.replace_self(Drawn(html=raw.astext()))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx."""
+    app.add_node(Drawn, html=(write, None))
     app.add_directive("picture", Picture)
     app.add_transform(Redraw)
+    app.add_post_transform(KeepOutOfSearch)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -108,6 +109,13 @@ class Site(unittest.TestCase):
                 self.assertNotIn(".png", shown)
             count += expected
         self.assertGreater(count, 8)
+
+    def test_words_to_search_for_are_those_of_the_text(self):
+        """Without its tags a picture would make a word "12unused01" of what is in its boxes."""
+        text = (self.site / "searchindex.js").read_text()
+        found = json.loads(re.fullmatch(r"Search\.setIndex\((.*)\)", text)[1])
+        self.assertIn("unus", found["terms"])  # the stem of "unused"
+        self.assertEqual([term for term in found["terms"] if re.search(r"unused\d", term)], [])
 
 
 class TheTestItself(unittest.TestCase):
