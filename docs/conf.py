@@ -26,9 +26,11 @@ extensions = [
     # The reference, from docstrings in numpy's form.
     "sphinx.ext.autodoc",
     "numpydoc",
-    # Pictures that mpibind draws, and how names in docstrings are read; both are in this folder.
+    # Pictures that mpibind draws, how names in docstrings are read, and pages that are files
+    # elsewhere; all three are in this folder.
     "site_pictures",
     "site_docstrings",
+    "site_project",
 ]
 root_doc = "index"
 # The list of pages is part of the first one.
