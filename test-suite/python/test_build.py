@@ -222,6 +222,17 @@ class Licences(unittest.TestCase):
         self.assertEqual(missing, set(), "type `make licences`")
         self.assertIn("## libhwloc (BSD-3-Clause)", text)
 
+    def test_crates_of_the_standard_library_are_listed(self):
+        """Cargo.lock does not name them, but messages of panics name their files."""
+        import mpibind._core
+
+        text = (support.ROOT / "LICENSES.md").read_text("utf-8")
+        listed = {*re.findall(r"^\* ([\w-]+): Copyright", text, re.MULTILINE)}
+        self.assertIn("addr2line", listed)
+        for file in (mpibind._core.__file__, support.MPIBIND):
+            found = re.findall(rb"/rust/deps/([\w-]+?)-\d", Path(file).read_bytes())
+            self.assertEqual({name.decode() for name in found} - listed, set(), "tools/licences.py")
+
 
 class Built(unittest.TestCase):
     def test_version_stands_once(self):
