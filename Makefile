@@ -37,7 +37,7 @@ PROVE := prove --failures --comments --exec $(BIN)/python --jobs $$(getconf _NPR
 
 .PHONY: help demo docs check check-long fuzz check-launchers launchers check-vm vm-report bench
 .PHONY: bench-report build lint-rust test-rust test-python clean wheel check-wheel sdist
-.PHONY: sdist-vendored licences
+.PHONY: sdist-vendored licences check-contents
 # Cargo and prove use all CPUs already, and the order below is meant.
 .NOTPARALLEL:
 
@@ -135,6 +135,10 @@ wheel: $(WHEEL_TOOLS)
 # In clean systems too, where root runs it and mmdebstrap is there.
 check-wheel: wheel build $(OPEN_MPI)
 	$(PROVE) test-suite/wheel/test_*.py
+
+# Only what is in the wheel that dist/ has, however it was built: for those of a release.
+check-contents: build $(WHEEL_TOOLS)
+	$(PROVE) test-suite/wheel/test_contents.py
 
 # What the extension module is made of; run it when Cargo.lock changes.
 licences: $(READY)

@@ -65,7 +65,9 @@ def unpacked(machine: str = MACHINES[0]) -> Path:
     """Return a folder with the wheel in it, for PYTHONPATH."""
     folder = support.ROOT / "build" / "wheel" / f"installed-{machine}"
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade")
-    platform_tag = (f"--platform=manylinux_2_17_{machine}", "--only-binary=:all:")
+    # Its name ends with a system that it is for.
+    system = built(machine).stem.rpartition(".")[2].rpartition("-")[2]
+    platform_tag = (f"--platform={system}", "--only-binary=:all:")
     run(*pip, f"--target={folder}", *platform_tag, built(machine))
     return folder
 
