@@ -2,8 +2,9 @@
 
 In Markdown, ``python`` blocks with ``>>>`` are doctests, one session a page; other ``python``
 blocks are programs that must run on this machine; ``console`` blocks are commands after ``$``, with
-what they print; ``sh`` blocks must be what a shell understands, and need what is not here. This
-machine's host name is written ``pascal7``.
+what they print. ``sh`` blocks must be what a shell understands, and those of their lines that are
+in `ALONE` are run; the others need what is not here, or are what other tests do. This machine's
+host name is written ``pascal7``.
 """
 
 from __future__ import annotations
@@ -35,6 +36,14 @@ MODULES = [
     "mpibind",
     *sorted(f"mpibind.{path.stem}" for path in (support.ROOT / "mpibind").glob("[a-z]*.py")),
 ]
+
+# Lines of ``sh`` blocks that a test runs, in a folder with a program `app`; PID is its own.
+ALONE = (
+    "mpibind doctor",
+    "mpiexec -n 4 mpibind report",
+    "mpibind report --pid PID",
+    "mpiexec -n 4 mpibind run -- ./app",
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -86,6 +95,29 @@ class Pages(unittest.TestCase):
                 with self.subTest(page.name, script=script):
                     done = subprocess.run(["sh", "-n"], input=script, text=True, check=False)
                     self.assertEqual(done.returncode, 0)
+
+    def test_commands_without_what_they_print(self):
+        scripts = "\n".join(script for page in PAGES for script in blocks(page, "sh"))
+        lines = [re.sub(r"\s+#.*", "", line) for line in scripts.splitlines()]
+        with tempfile.TemporaryDirectory() as folder:
+            app = Path(folder, "app")
+            app.write_text("#!/bin/sh\necho started\n")
+            app.chmod(0o755)
+            for line in ALONE:
+                with self.subTest(line):
+                    self.assertIn(line, lines, "no page has it")
+                    done = subprocess.run(
+                        ["sh", "-c", line.replace("PID", str(os.getpid()))],
+                        cwd=folder,
+                        env=environment(),
+                        capture_output=True,
+                        text=True,
+                        timeout=120,
+                        check=False,
+                    )
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    if "app" in line:
+                        self.assertEqual(done.stdout, 4 * "started\n")
 
     def check_commands(self, block: str) -> None:
         commands = "\n".join(line[2:] for line in block.splitlines() if line.startswith("$ "))
