@@ -18,7 +18,9 @@ if build_rust is None or int(setuptools.__version__.partition(".")[0]) < 77:
         f"  {sys.executable} -m pip install --upgrade setuptools setuptools-rust"
     )
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "tools"))
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "tools"))
+import description
 import prerequisites
 
 
@@ -42,6 +44,8 @@ LOCKED = ["--locked"]
 
 setuptools.setup(
     version=prerequisites.workspace("version"),
+    long_description=description.of((HERE / "README.md").read_text("utf-8")),
+    long_description_content_type="text/markdown",
     rust_extensions=[
         RustExtension(
             "mpibind._core",

@@ -270,6 +270,12 @@ class Built(unittest.TestCase):
                 work, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {})
             )
         unpacked = work / archive.name.removesuffix(".tar.gz")
+        # An index shows this, where what is relative leads nowhere.
+        shown = (unpacked / "PKG-INFO").read_text("utf-8")
+        self.assertIn("\nDescription-Content-Type: text/markdown\n", shown)
+        self.assertIn("\n## How it works\n", shown)
+        self.assertTrue(shown.endswith("\nmpibind is free software under the MIT licence.\n"))
+        self.assertEqual(re.findall(r"(?m)\]\((?!https://).*|^## Where.*|.*above,.*", shown), [])
         done = build(unpacked, *IN_PLACE, env=env)
         self.assertEqual(done.returncode, 0, done.stderr)
         code = "import mpibind._core as core; print(core.__file__, core.__version__)"

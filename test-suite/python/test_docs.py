@@ -115,7 +115,9 @@ class Pages(unittest.TestCase):
                         timeout=120,
                         check=False,
                     )
-                    self.assertEqual(done.returncode, 0, done.stderr)
+                    # 1 of doctor: there is something to be said of this machine.
+                    self.assertIn(done.returncode, (0, 1) if "doctor" in line else (0,))
+                    self.assertEqual(done.stderr, "")
                     if "app" in line:
                         self.assertEqual(done.stdout, 4 * "started\n")
 
