@@ -1,8 +1,8 @@
 /* How long hwloc's own distribution takes: hwloc_distrib() of as many items as there are tasks.
  *
  * In C, because hwloc_distrib() is a function of hwloc's header, which other languages write anew.
- * Prints the median in seconds and nothing else, for map_cost.py; the same loop, in Rust, is in
- * rust/core/benches/mapping.rs.
+ * Prints the median in seconds and nothing else, for map_cost.py, which has the same loop in Python;
+ * in Rust it is in rust/core/benches/mapping.rs.
  *
  *     distrib MACHINE ITEMS RUNS      where MACHINE is a file (.xml) or synthetic text
  */

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 
 import tools
+
+HEADER = [
+    "",
+    "the core, in Rust",
+    "`Topology.map(n)`, in Python",
+    "`hwloc_distrib`, in C",
+    "core / hwloc",
+    "Python / hwloc",
+]
 
 CASES = [
     ("4 tasks, the worked example", tools.WORKED_EXAMPLE, 4),
@@ -24,6 +34,36 @@ def step(name: str, machine: object, ntasks: int, runs: int) -> float:
     return float(tools.output("cargo", *bench, "--", name, machine, ntasks, runs))
 
 
+PYTHON = """
+import statistics, sys, time
+import mpibind
+
+machine, ntasks, runs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+if machine.endswith(".xml"):
+    node = mpibind.Topology.from_xml(machine)
+elif machine.endswith(".json"):
+    with open(machine) as file:
+        node = mpibind.Topology.from_json(file.read())
+else:
+    node = mpibind.Topology.from_synthetic(machine)
+
+def seconds(repeats):
+    start = time.perf_counter()
+    for _ in range(repeats):
+        node.map(ntasks)
+    return (time.perf_counter() - start) / repeats
+
+seconds(1)  # the first imports
+repeats = 100 if seconds(1) < 1e-4 else 1
+print(statistics.median(seconds(repeats) for _ in range(runs)))
+"""
+
+
+def in_python(machine: object, ntasks: int, runs: int) -> float:
+    """Seconds of `Topology.map`; the same loop is around the other two."""
+    return float(tools.output(sys.executable, "-c", PYTHON, machine, ntasks, runs))
+
+
 def distrib(machine: object, ntasks: int, runs: int) -> float:
     """Seconds of hwloc_distrib()."""
     program = tools.BUILT / "distrib"
@@ -36,20 +76,33 @@ def distrib(machine: object, ntasks: int, runs: int) -> float:
     return float(tools.output(program, machine, ntasks, runs))
 
 
+def row(ours: object, theirs: object, ntasks: int, runs: int, rounds: int) -> list[str]:
+    """Times of all on one machine, as each of the two sides reads it, and ratios."""
+    ways = {
+        "core": lambda: (step("map", ours, ntasks, runs),),
+        "python": lambda: (in_python(ours, ntasks, runs),),
+        "hwloc": lambda: (distrib(theirs, ntasks, runs),),
+    }
+    # It multiplies CPUs by items in 32 bits.
+    if theirs == tools.SIZES[100_000] and ntasks * tools.CPUS[100_000] >= 2**32:
+        del ways["hwloc"]
+    took = {name: median for name, (median,) in tools.medians(ways, rounds).items()}
+    times = [tools.time_text(took[name]) for name in ("core", "python")]
+    if "hwloc" not in took:
+        return [*times, "fails", "", ""]
+    ratios = (took[name] / took["hwloc"] for name in ("core", "python"))
+    shown = [f"{ratio:.1g}" if ratio < 0.1 else tools.digits(ratio) for ratio in ratios]
+    return [*times, tools.time_text(took["hwloc"]), *shown]
+
+
 def tables(quick: bool) -> list[str]:
     rows = []
     for name, machine, ntasks in CASES[:1] if quick else CASES:
         is_large = machine == tools.SIZES[100_000]
         runs = 3 if quick or is_large else 101
-        ours = step("map", tools.machine(100_000) if is_large else machine, ntasks, runs)
-        # It multiplies CPUs by items in 32 bits.
-        if is_large and ntasks * tools.CPUS[100_000] >= 2**32:
-            rows.append([name, tools.time_text(ours), "fails", ""])
-            continue
-        theirs = distrib(machine, ntasks, runs)
-        shown = f"{ours / theirs:.1g}" if ours < 0.1 * theirs else tools.digits(ours / theirs)
-        rows.append([name, tools.time_text(ours), tools.time_text(theirs), shown])
-    lines = tools.table(["", "`map()`", "`hwloc_distrib`", "ratio"], rows)
+        ours = tools.machine(100_000) if is_large else machine
+        rows.append([name, *row(ours, machine, ntasks, runs, 1 if quick else 3)])
+    lines = tools.table(HEADER, rows)
     steps = [
         ("XML of the worked example (72 CPUs)", "read", tools.WORKED_EXAMPLE),
         ("XML of the AMD node (256 CPUs)", "read", tools.AMD),

@@ -31,6 +31,13 @@ class Report(unittest.TestCase):
             self.assertIn(f"{report.mark(section)}new\n{report.END}", changed)
             self.assertEqual(report.put(changed, section, self.content(page, section)), page)
 
+    def test_mappings_are_timed_in_python_on_each_kind_of_machine(self):
+        costs = importlib.import_module("map_cost")
+        for machine in (tools.WORKED_EXAMPLE, tools.machine(1_000), tools.SIZES[1_000]):
+            with self.subTest(machine):
+                self.assertGreater(costs.in_python(machine, 4, 1), 0)
+        self.assertIn(f"\n| {' | '.join(costs.HEADER)} |\n", report.PAGE.read_text("utf-8"))
+
     def content(self, page: str, section: str) -> str:
         return page.partition(report.mark(section))[2].partition(report.END)[0]
 
