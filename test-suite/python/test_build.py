@@ -275,7 +275,9 @@ class Built(unittest.TestCase):
         self.assertIn("\nDescription-Content-Type: text/markdown\n", shown)
         self.assertIn("\n## How it works\n", shown)
         self.assertTrue(shown.endswith("\nmpibind is free software under the MIT licence.\n"))
-        self.assertEqual(re.findall(r"(?m)\]\((?!https://).*|^## Where things.*|.*above,.*", shown), [])
+        self.assertEqual(
+            re.findall(r"(?m)\]\((?!https://).*|^## Where things.*|.*above,.*", shown), []
+        )
         done = build(unpacked, *IN_PLACE, env=env)
         self.assertEqual(done.returncode, 0, done.stderr)
         code = "import mpibind._core as core; print(core.__file__, core.__version__)"
