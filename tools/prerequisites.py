@@ -191,7 +191,8 @@ SYSTEMS = (
             "rust": "rustup",
             "pkg_config": "pkg-config",
             "hwloc": "libhwloc-dev",
-            "compiler": "gcc",
+            # The second is but recommended by the first, and is what programs are linked with.
+            "compiler": "gcc libc6-dev",
             "venv": DEBIAN_VENV,
             "prove": "perl",
             "strace": "strace",

@@ -126,7 +126,7 @@ class Missing(unittest.TestCase):
         reasons, text = self.missing()
         self.assertRegex(reasons[0], "^a C compiler")
         self.assertEqual(len(reasons), 1)
-        self.assertRegex(text, "(?m)^  Debian, Ubuntu +apt-get install gcc$")
+        self.assertRegex(text, "(?m)^  Debian, Ubuntu +apt-get install gcc libc6-dev$")
         self.assertRegex(text, "(?m)^  macOS +xcode-select --install$")
 
     def test_compiler_of_another_name(self):
