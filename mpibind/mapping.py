@@ -56,7 +56,14 @@ class Mapping(Sequence[Task]):
     def __init__(self, core: _core.Mapping, gpu_ids: str = "index") -> None:
         self._core = core
         self._gpu_ids = gpu_ids
-        self._gpus = [tuple(core.gpus(task, gpu_ids)) for task in range(core.ntasks)]
+        # Each GPU has an index, but not always a UUID: that is told here, not at the first use.
+        if gpu_ids != "index":
+            _ = self._gpus
+
+    @cached_property
+    def _gpus(self) -> list[tuple[str, ...]]:
+        named = self._core.gpus
+        return [tuple(named(task, self._gpu_ids)) for task in range(self._core.ntasks)]
 
     @property
     def cpus(self) -> list[NDArray[np.int32]]:
