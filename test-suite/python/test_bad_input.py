@@ -126,6 +126,14 @@ TABLE = [
     (f"{NODE}.map(4, restrict_type=0)", "TypeError", "restrict_type must be text"),
     (f"{HANDLE}(4, restrict_type=2)", "ValueError", "restrict_type=2", "MPIBIND_RESTRICT_MEM"),
     (f"{HANDLE}(4, restrict_type=1.0)", "TypeError", "restrict_type"),
+    # text that only Python can hold: bytes of a command line that are none
+    (f"{NODE}.map(1, restrict_ids='\\udcff')", "ValueError", r"restrict_ids='\udcff'", "UTF-8"),
+    (f"{NODE}.map(1, restrict_type='\\udcff')", "ValueError", r"restrict_type='\udcff'", "UTF-8"),
+    (f"{NODE}.map(1, gpu_ids='\\udcff')", "ValueError", r"gpu_ids='\udcff'", "UTF-8"),
+    (f"{NODE}.map(1).env(0, visible='\\udcff')", "ValueError", r"visible='\udcff'", "UTF-8"),
+    ("mpibind.Topology.from_synthetic('\\udcff')", "ValueError", r"text='\udcff'", "UTF-8"),
+    ("mpibind.Topology.from_json('\\udcff')", "ValueError", r"text='\udcff'", "UTF-8"),
+    ("mpibind.Topology.from_xml('\\ud800')", "ValueError", r"path='\ud800'", "UTF-8"),
     # names of GPUs
     (f"{NODE}.map(4, gpu_ids='uid')", "ValueError", "gpu_ids", '"uuid"'),
     (f"{NODE}.map(4, gpu_ids='uuid')", "DeviceError", "gpu0", "no UUID", 'gpu_ids="index"'),

@@ -380,6 +380,12 @@ class Errors(unittest.TestCase):
         self.check(2, ["gpus=[1, 1]"], "map", "-n", 1, "--synthetic", "pu:2", "--gpus", "1,1")
         self.check(2, ["MPIBIND='smt:'"], "map", "-n", 1, MPIBIND="smt:")
 
+    def test_words_that_are_no_text(self):
+        for option in ("restrict-ids", "restrict-type", "gpu-ids", "visible"):
+            said = [option.replace("-", "_"), r"'\udce9'", "not text that can be written in UTF-8"]
+            self.check(2, said, "map", "-n", 1, f"--{option}", "\udce9")
+        self.check(2, [r"text='\udce9'", "UTF-8"], "topo", "--synthetic", "\udce9")
+
     def test_options_that_exclude_each_other(self):
         self.check(
             2,

@@ -79,6 +79,12 @@ impl Error {
         }
     }
 
+    /// A text that Python holds and nobody else can: half of a character, or a byte of the command
+    /// line that is none.
+    pub fn no_text(parameter: &'static str, value: impl fmt::Display) -> Self {
+        Self::parameter(parameter, value, "it is not text that can be written in UTF-8")
+    }
+
     pub(crate) fn topology(origin: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Topology { origin: origin.into(), reason: reason.into() }
     }

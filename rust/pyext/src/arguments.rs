@@ -1,14 +1,14 @@
 //! Arguments as Python users write them. A wrong type is a TypeError that names the parameter and
-//! shows the value.
+//! shows the value; what cannot be passed on is an error of the core.
 
 use std::path::PathBuf;
 
-use mpibind_core::CpuSet;
-use pyo3::exceptions::PyTypeError;
+use mpibind_core::{CpuSet, Error};
+use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyString};
 
-use crate::errors::OrRaise;
+use crate::errors::{OrRaise, to_python};
 
 type Argument<'a, 'py> = &'a Bound<'py, PyAny>;
 
@@ -36,13 +36,13 @@ pub(crate) fn flag(name: &str, value: Argument<'_, '_>) -> PyResult<bool> {
 }
 
 /// A word.
-pub(crate) fn word(name: &str, value: Argument<'_, '_>) -> PyResult<String> {
-    value.extract().map_err(|_| wrong_type(name, "text", value))
+pub(crate) fn word(name: &'static str, value: Argument<'_, '_>) -> PyResult<String> {
+    value.extract().map_err(|error| refused(name, "text", value, error))
 }
 
 /// The name of a file.
-pub(crate) fn path(name: &str, value: Argument<'_, '_>) -> PyResult<PathBuf> {
-    value.extract().map_err(|_| wrong_type(name, "a path", value))
+pub(crate) fn path(name: &'static str, value: Argument<'_, '_>) -> PyResult<PathBuf> {
+    value.extract().map_err(|error| refused(name, "a path", value, error))
 }
 
 /// Several whole numbers.
@@ -56,9 +56,9 @@ pub(crate) fn ints(name: &str, value: Argument<'_, '_>) -> PyResult<Vec<i64>> {
 }
 
 /// Ids as text (`"0-3,8"`) or as integers; comes back as text.
-pub(crate) fn ids(name: &str, value: Argument<'_, '_>) -> PyResult<String> {
-    if let Ok(text) = value.cast::<PyString>() {
-        return Ok(text.to_str()?.to_owned());
+pub(crate) fn ids(name: &'static str, value: Argument<'_, '_>) -> PyResult<String> {
+    if value.is_instance_of::<PyString>() {
+        return word(name, value);
     }
     let ids = ints(name, value)
         .map_err(|_| wrong_type(name, "text such as \"0-3,8\" or integers", value))?;
@@ -70,10 +70,27 @@ pub(crate) fn id_set(name: &'static str, value: Argument<'_, '_>) -> PyResult<Cp
     CpuSet::parse_parameter(name, &ids(name, value)?).or_raise(value.py())
 }
 
+/// What is raised where Python's own error would not name the parameter. What has nothing to do with
+/// the value, such as an interrupt, is raised as it is.
+fn refused(name: &'static str, wanted: &str, value: Argument<'_, '_>, error: PyErr) -> PyErr {
+    let py = value.py();
+    if error.is_instance_of::<PyTypeError>(py) {
+        wrong_type(name, wanted, value)
+    } else if error.is_instance_of::<PyUnicodeEncodeError>(py) {
+        to_python(py, &Error::no_text(name, shown(value)))
+    } else {
+        error
+    }
+}
+
 fn wrong_type(name: &str, wanted: &str, value: Argument<'_, '_>) -> PyErr {
     let kind = value.get_type().name();
     let kind = kind.map_or_else(|_| "object".to_owned(), |name| name.to_string());
-    let shown = value.repr().map_or_else(|_| String::new(), |text| text.to_string());
-    let shown: String = shown.chars().take(60).collect();
-    PyTypeError::new_err(format!("{name} must be {wanted}, not {shown} ({kind})"))
+    PyTypeError::new_err(format!("{name} must be {wanted}, not {} ({kind})", shown(value)))
+}
+
+/// A value as one would write it, or its beginning.
+fn shown(value: Argument<'_, '_>) -> String {
+    let text = value.repr().map_or_else(|_| String::new(), |text| text.to_string());
+    text.chars().take(60).collect()
 }
