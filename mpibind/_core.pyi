@@ -3,11 +3,13 @@ from collections.abc import Mapping as Mapping_
 from os import PathLike
 from typing import SupportsIndex, final
 
+MAX_IDS: int
 NIC_VARIABLES: list[str]
 SOURCE_VARIABLES: list[str]
 VIEW_VARIABLES: list[str]
 __version__: str
 __all__ = [
+    "MAX_IDS",
     "NIC_VARIABLES",
     "SOURCE_VARIABLES",
     "VIEW_VARIABLES",

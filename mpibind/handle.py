@@ -417,12 +417,16 @@ class MpibindHandle:
 
 def _as_list(ids: str | Iterable[int] | None) -> str | list[int] | None:
     """Keep what an iterator would give only once."""
-    if ids is None or isinstance(ids, str):
-        return ids
+    if ids is None or isinstance(ids, str | bytes):
+        return ids  # type: ignore[return-value]  # bytes are for the core to refuse
     try:
-        return list(ids)
+        items = iter(ids)
     except TypeError:
         return ids  # type: ignore[return-value]  # for the core to refuse
+    from itertools import islice
+
+    # One more than the core takes: it refuses what has no end.
+    return list(islice(items, _core.MAX_IDS + 1))
 
 
 def _restrict_type(value: object) -> int:

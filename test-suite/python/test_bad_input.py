@@ -21,6 +21,7 @@ import mpibind
 
 NODE = 'mpibind.Topology.from_synthetic("package:2 [numa] core:4 pu:2", gpus=[1, 1])'
 HANDLE = "mpibind.MpibindHandle"
+ENDLESS = "__import__('itertools').count()"
 
 # What is tried, the kinds of error that are right, and words that the message must have.
 TABLE = [
@@ -126,6 +127,16 @@ TABLE = [
     (f"{NODE}.map(4, restrict_type=0)", "TypeError", "restrict_type must be text"),
     (f"{HANDLE}(4, restrict_type=2)", "ValueError", "restrict_type=2", "MPIBIND_RESTRICT_MEM"),
     (f"{HANDLE}(4, restrict_type=1.0)", "TypeError", "restrict_type"),
+    (f"{HANDLE}(4, restrict_ids=b'0-3')", "TypeError", "restrict_ids must be text"),
+    # iterators: some never end, and what they raise is theirs
+    (f"{NODE}.map(1, restrict_ids={ENDLESS})", "ValueError", "restrict_ids=count(", "1048576"),
+    (f"{HANDLE}(4, restrict_ids={ENDLESS})", "ValueError", "restrict_ids=[0, 1,", "1048576"),
+    (f"{NODE}.map(1, restrict_ids=(1 // 0 for _ in 'a'))", "ZeroDivisionError"),
+    (f"{NODE}.map(1, restrict_ids=(len(1) for _ in 'a'))", "TypeError", "has no len()"),
+    (f"{HANDLE}(4, restrict_ids=(len(1) for _ in 'a'))", "TypeError", "has no len()"),
+    (f"{NODE}.map(Raising())", "ZeroDivisionError"),
+    (f"{NODE}.map(1, greedy=Raising())", "ZeroDivisionError"),
+    (f"{NODE}.map(1, restrict_ids=[Raising()])", "ZeroDivisionError"),
     # text that only Python can hold: bytes of a command line that are none
     (f"{NODE}.map(1, restrict_ids='\\udcff')", "ValueError", r"restrict_ids='\udcff'", "UTF-8"),
     (f"{NODE}.map(1, restrict_type='\\udcff')", "ValueError", r"restrict_type='\udcff'", "UTF-8"),
@@ -178,6 +189,10 @@ folder, expression = sys.argv[1:]
 mapped = mpibind.MpibindHandle(4, topology_file=folder + "/good.xml")
 mapped.mpibind()
 set_env = lambda **variables: os.environ.update(variables)
+
+class Raising:
+    def __index__(self):
+        return 1 // 0
 
 def state():
     tids = os.listdir("/proc/self/task")

@@ -7,6 +7,9 @@ use range_set_blaze::RangeSetBlaze;
 
 use crate::Error;
 
+/// The most items of a list of ids: as many as the CPUs of any machine. An iterator may have no end.
+pub const MAX_IDS: usize = 1 << 20;
+
 /// A set of ids: CPUs or NUMA nodes by OS index.
 ///
 /// It is kept as disjoint ranges, so `0-4294967295` costs no more than `0`.

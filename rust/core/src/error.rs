@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::CpuSet;
+use crate::{CpuSet, MAX_IDS};
 
 /// The error type of this crate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +83,11 @@ impl Error {
     /// line that is none.
     pub fn no_text(parameter: &'static str, value: impl fmt::Display) -> Self {
         Self::parameter(parameter, value, "it is not text that can be written in UTF-8")
+    }
+
+    /// A list that goes on after as many items as any may have.
+    pub fn endless(parameter: &'static str, value: impl fmt::Display) -> Self {
+        Self::parameter(parameter, value, format!("it has more than {MAX_IDS} items"))
     }
 
     pub(crate) fn topology(origin: impl Into<String>, reason: impl Into<String>) -> Self {

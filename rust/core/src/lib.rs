@@ -32,7 +32,7 @@ pub mod task;
 mod topology;
 mod xml;
 
-pub use cpuset::CpuSet;
+pub use cpuset::{CpuSet, MAX_IDS};
 pub use devices::{Gpu, GpuId, Nic, PciAddress, Sight, Uncounted, VIEW_VARIABLES, Vendor, View};
 pub use error::{Error, Result, quoted};
 pub use map::map;

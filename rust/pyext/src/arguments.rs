@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use mpibind_core::{CpuSet, Error};
+use mpibind_core::{CpuSet, Error, MAX_IDS};
 use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyString};
@@ -14,9 +14,9 @@ type Argument<'a, 'py> = &'a Bound<'py, PyAny>;
 
 /// A whole number: an int or what counts as one (numpy's integers). Numbers beyond 64 bits become
 /// the nearest that fits, and are out of every range all the same.
-pub(crate) fn int(name: &str, value: Argument<'_, '_>) -> PyResult<i64> {
+pub(crate) fn int(name: &'static str, value: Argument<'_, '_>) -> PyResult<i64> {
     let index = value.py().import("operator")?.call_method1("index", (value,));
-    let index = index.map_err(|_| wrong_type(name, "an integer", value))?;
+    let index = index.map_err(|error| refused(name, "an integer", value, error))?;
     match index.extract::<i64>() {
         Ok(number) => Ok(number),
         Err(_) if index.lt(0)? => Ok(i64::MIN),
@@ -25,13 +25,14 @@ pub(crate) fn int(name: &str, value: Argument<'_, '_>) -> PyResult<i64> {
 }
 
 /// Yes or no: a bool, or the 0 and 1 of C programs.
-pub(crate) fn flag(name: &str, value: Argument<'_, '_>) -> PyResult<bool> {
+pub(crate) fn flag(name: &'static str, value: Argument<'_, '_>) -> PyResult<bool> {
     if let Ok(flag) = value.cast::<PyBool>() {
         return Ok(flag.is_true());
     }
     match int(name, value) {
         Ok(number @ 0..=1) => Ok(number == 1),
-        _ => Err(wrong_type(name, "True or False", value)),
+        Ok(_) => Err(wrong_type(name, "True or False", value)),
+        Err(error) => Err(refused(name, "True or False", value, error)),
     }
 }
 
@@ -46,13 +47,8 @@ pub(crate) fn path(name: &'static str, value: Argument<'_, '_>) -> PyResult<Path
 }
 
 /// Several whole numbers.
-pub(crate) fn ints(name: &str, value: Argument<'_, '_>) -> PyResult<Vec<i64>> {
-    let refuse = || wrong_type(name, "a sequence of integers", value);
-    if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
-        return Err(refuse());
-    }
-    let items = value.try_iter().map_err(|_| refuse())?;
-    items.map(|item| int(name, &item?).map_err(|_| refuse())).collect()
+pub(crate) fn ints(name: &'static str, value: Argument<'_, '_>) -> PyResult<Vec<i64>> {
+    numbers(name, "a sequence of integers", value)
 }
 
 /// Ids as text (`"0-3,8"`) or as integers; comes back as text.
@@ -60,9 +56,24 @@ pub(crate) fn ids(name: &'static str, value: Argument<'_, '_>) -> PyResult<Strin
     if value.is_instance_of::<PyString>() {
         return word(name, value);
     }
-    let ids = ints(name, value)
-        .map_err(|_| wrong_type(name, "text such as \"0-3,8\" or integers", value))?;
+    let ids = numbers(name, "text such as \"0-3,8\" or integers", value)?;
     Ok(ids.iter().map(i64::to_string).collect::<Vec<_>>().join(","))
+}
+
+fn numbers(name: &'static str, wanted: &str, value: Argument<'_, '_>) -> PyResult<Vec<i64>> {
+    if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
+        return Err(wrong_type(name, wanted, value));
+    }
+    let items = value.try_iter().map_err(|error| refused(name, wanted, value, error))?;
+    let mut numbers = Vec::new();
+    for item in items {
+        if numbers.len() == MAX_IDS {
+            return Err(to_python(value.py(), &Error::endless(name, shown(value))));
+        }
+        let number = int(name, &item?);
+        numbers.push(number.map_err(|error| refused(name, wanted, value, error))?);
+    }
+    Ok(numbers)
 }
 
 /// Ids, as a set.

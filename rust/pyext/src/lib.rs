@@ -31,6 +31,9 @@ mod _core {
     };
 
     #[pymodule_export]
+    const MAX_IDS: usize = mpibind_core::MAX_IDS;
+
+    #[pymodule_export]
     const NIC_VARIABLES: [&str; 2] = mpibind_core::env::NIC_VARIABLES;
 
     #[pymodule_export]
