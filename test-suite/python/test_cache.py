@@ -241,6 +241,19 @@ class Cache(unittest.TestCase):
         self.assertTrue(self.discovers())
         self.assertFalse(self.discovers())
 
+    def test_a_pipe_in_place_of_the_lock(self):
+        """Nobody waits for its other end, and what has one is no lock either."""
+        path = self.filled()
+        lock = path.with_suffix(".lock")
+        path.unlink()
+        lock.unlink()
+        os.mkfifo(lock, 0o600)
+        self.assertTrue(self.discovers())
+        reader = os.open(lock, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        self.assertTrue(self.discovers())
+        self.assertEqual(self.files(), [])
+
     def test_whoever_wrote_may_have_been_killed(self):
         path = self.filled()
         path.unlink()

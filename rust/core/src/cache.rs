@@ -186,11 +186,10 @@ mod store {
 
         /// Reads a file, if all is as it was written.
         fn read(&self, name: &str, key: &str) -> Option<Discovered> {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-            let file = openat(&self.0, name, flags, Mode::empty()).ok()?;
+            let file = openat(&self.0, name, OFlags::RDONLY | SAFELY, Mode::empty()).ok()?;
             let found = fstat(&file).ok()?;
-            let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
-            if !is_file || !is_private(&found) || found.st_size > MAX_BYTES || !is_young(&found) {
+            let is_good = is_file(&found) && is_private(&found) && is_young(&found);
+            if !is_good || found.st_size > MAX_BYTES {
                 return None;
             }
             let mut text = String::new();
@@ -216,11 +215,14 @@ mod store {
             }
         }
 
-        /// A file that this user alone may read and write.
+        /// A file that this user alone may read and write; None for what is no file. To open a pipe
+        /// would be to wait for its reader.
         fn create(&self, name: &str, flags: OFlags) -> Option<OwnedFd> {
-            let flags =
-                flags | OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let flags = flags | OFlags::CREATE | OFlags::WRONLY | SAFELY;
             let file = openat(&self.0, name, flags, PRIVATE).ok()?;
+            if !is_file(&fstat(&file).ok()?) {
+                return None;
+            }
             // Whatever the user's mask for new files is.
             fchmod(&file, PRIVATE).ok()?;
             Some(file)
@@ -240,10 +242,15 @@ mod store {
 
     const FOLDER: OFlags =
         OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+    const SAFELY: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
     const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 
     pub(super) fn folder(path: &Path) -> Option<OwnedFd> {
         open(path, FOLDER, Mode::empty()).ok()
+    }
+
+    fn is_file(found: &Stat) -> bool {
+        FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
     }
 
     /// Whether a file or folder is this user's, and nobody else may even read it.
