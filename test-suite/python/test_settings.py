@@ -69,6 +69,18 @@ class Precedence(unittest.TestCase):
                 self.assertLess(len(str(caught.exception)), 400)
                 self.assertIn(str(path), str(caught.exception))
 
+    def test_a_huge_file_is_not_read(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "ids"
+            path.write_text("0," * 2**19)
+            with variables(MPIBIND_RESTRICT=str(path)):
+                self.assertEqual(words()["restrict_ids"], '"0"')
+                os.truncate(path, 2**33)
+                with self.assertRaises(InvalidParameterError) as caught:
+                    resolve()
+            self.assertIn(f"MPIBIND_RESTRICT='{path}'", str(caught.exception))
+            self.assertIn("it has more than 1048576 bytes", str(caught.exception))
+
     def test_errors_name_the_variable(self):
         for name, value in (("MPIBIND_RESTRICT", "/nosuch"), ("MPIBIND_RESTRICT", "3-1")):
             with variables(**{name: value}):

@@ -1,9 +1,10 @@
 //! What a binding is asked for: arguments first, then `MPIBIND*` variables, then defaults.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 
 use crate::discover::Discovered;
 use crate::env::{self, EnvOptions, Visible};
@@ -332,19 +333,30 @@ impl Words {
     }
 }
 
+/// The longest file of ids: room for every CPU of the biggest machine there is, and little memory
+/// if the variable names some other file.
+const MAX_FILE: u64 = 1 << 20;
+
 /// A list of ids: the text itself, or that of the file that it names.
 fn list_or_file(text: &str) -> Result<String> {
-    let refuse = |error: std::io::Error| {
-        let legal = format!("it must be ids such as 0-3,8, or a file of them ({error})");
+    let refuse = |reason: &dyn Display| {
+        let legal = format!("it must be ids such as 0-3,8, or a file of them ({reason})");
         Error::parameter(RESTRICT, quoted(text), legal)
     };
     match fs::metadata(text) {
         Ok(found) if found.is_file() => {
-            let content = fs::read_to_string(text).map_err(refuse)?;
+            let mut content = Vec::new();
+            let file = fs::File::open(text).map_err(|error| refuse(&error))?;
+            // The files of /proc have no size, so it is what can be read that counts.
+            let read = file.take(MAX_FILE + 1).read_to_end(&mut content);
+            if read.map_err(|error| refuse(&error))? as u64 > MAX_FILE {
+                return Err(refuse(&format!("it has more than {MAX_FILE} bytes")));
+            }
+            let content = String::from_utf8(content).map_err(|error| refuse(&error))?;
             let ids = content.split([',', ' ', '\n', '\t', '\r']).filter(|id| !id.is_empty());
             Ok(ids.collect::<Vec<_>>().join(","))
         }
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(refuse(error)),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(refuse(&error)),
         _ => Ok(text.to_owned()),
     }
 }
