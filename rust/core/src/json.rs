@@ -15,8 +15,8 @@ use crate::given::Terms;
 use crate::mapping::MappingBuilder;
 use crate::topology::{Group, LaidOut};
 use crate::{
-    CpuSet, Error, Gpu, GpuId, Kind, MAX_TASKS, Mapping, Nic, NumaNode, Result, Topology,
-    Uncounted, VIEW_VARIABLES,
+    CpuSet, Error, Gpu, GpuId, Kind, MAX_TASKS, MAX_THREADS, Mapping, Nic, NumaNode, Result,
+    Topology, Uncounted, VIEW_VARIABLES,
 };
 
 /// The version of the schema that is written, and the only one there is so far.
@@ -311,8 +311,13 @@ impl MappingRecord {
         let mut nics = Vec::with_capacity(self.tasks.len());
         for (number, task) in self.tasks.iter().enumerate() {
             let at = |reason: String| format!("tasks[{number}] {reason}");
-            if task.cpus.is_empty() || task.nthreads == 0 {
-                return Err(at("has no CPUs or no threads".into()));
+            if task.cpus.is_empty() {
+                return Err(at("has no CPUs".into()));
+            }
+            // As many as can be asked for: numpy's arrays of them have 32 bits, one for the sign.
+            if !(1..=MAX_THREADS).contains(&i64::from(task.nthreads)) {
+                let found = task.nthreads;
+                return Err(at(format!("has {found} threads; it must be 1 to {MAX_THREADS}")));
             }
             if task.cpus.windows(2).any(|pair| pair[0] >= pair[1]) {
                 return Err(at("has CPUs that do not rise".into()));
