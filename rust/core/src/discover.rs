@@ -18,7 +18,7 @@ use crate::devices::{
     is_high_speed, port_of, read_bus,
 };
 use crate::topology::{Group, Kind, MAX_INDEX, NumaNode, ObjectId, Topology, Tree};
-use crate::{CpuSet, Error, Result, xml};
+use crate::{CpuSet, Error, Result, printable, xml};
 
 /// Where a topology comes from.
 #[derive(Clone, Copy, Debug)]
@@ -445,7 +445,7 @@ fn read_tree(
     for numa in node.objects_with_type(ObjectType::NUMANode) {
         tree.numas.push(NumaNode {
             os_index: os_index(numa).unwrap_or(u32::MAX),
-            subtype: numa.subtype().map(|subtype| subtype.to_string_lossy().into_owned()),
+            subtype: numa.subtype().map(|subtype| printable(subtype.to_bytes())),
             bytes: match numa.attributes() {
                 Some(ObjectAttributes::NUMANode(memory)) => {
                     memory.local_memory().map_or(0, Into::into)
@@ -625,11 +625,11 @@ fn function_of(device: &TopologyObject) -> Option<PciAddress> {
 }
 
 fn info(object: &TopologyObject, keys: &[&str]) -> Option<String> {
-    keys.iter().find_map(|key| object.info(key)).map(|value| value.to_string_lossy().into_owned())
+    keys.iter().find_map(|key| object.info(key)).map(|value| printable(value.to_bytes()))
 }
 
 fn name(object: &TopologyObject) -> String {
-    object.name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    object.name().map(|name| printable(name.to_bytes())).unwrap_or_default()
 }
 
 fn read_os_device(

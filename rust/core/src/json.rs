@@ -305,6 +305,7 @@ impl MappingRecord {
         if self.tasks.is_empty() || self.tasks.len() > MAX_TASKS as usize {
             return Err(format!("it has {} tasks; it must be 1 to {MAX_TASKS}", self.tasks.len()));
         }
+        all_plain(self.warnings.iter().chain(&self.notes))?;
         let legal = topology.cpus();
         let mut builder = MappingBuilder::new(self.tasks.len(), 0);
         let mut gpus = Vec::with_capacity(self.tasks.len());
@@ -362,6 +363,7 @@ impl TermsRecord {
         let mut names =
             kept.iter().flat_map(BTreeMap::keys).filter(|name| *name != LEVEL_ZERO_ORDER);
         names.try_for_each(|name| variable(name).map(|_| ()))?;
+        all_plain(kept.iter().flat_map(BTreeMap::values))?;
         let kept: Vec<Vec<_>> = kept.into_iter().map(|task| task.into_iter().collect()).collect();
         Ok(Terms {
             hierarchy: self.hierarchy.map(hierarchy).transpose()?,
@@ -480,6 +482,7 @@ impl TopologyRecord {
     }
 
     fn restore(self) -> Restored<Discovered> {
+        all_plain(self.notes.iter().chain([&self.origin]))?;
         let levels = self.levels.into_iter().map(LevelRecord::restore).collect::<Restored<_>>()?;
         let numas = self.numas.into_iter().map(NumaRecord::restore).collect::<Restored<_>>()?;
         let gpus = self.gpus.into_iter().map(GpuRecord::restore).collect::<Restored<_>>()?;
@@ -537,6 +540,7 @@ impl NumaRecord {
             CpuSet::parse(&self.cpus)
                 .map_err(|reason| format!("the CPU list of NUMA node {} {reason}", self.os_index))?
         };
+        all_plain(&self.subtype)?;
         let Self { os_index, subtype, memory: bytes, object: domain, .. } = self;
         Ok(NumaNode { os_index, subtype, bytes, cpus, domain })
     }
@@ -544,6 +548,8 @@ impl NumaRecord {
 
 impl GpuRecord {
     fn restore(self) -> Restored<Gpu> {
+        let names = [&self.os_name, &self.model, &self.uuid, &self.device_file];
+        all_plain(names.into_iter().flatten().chain([&self.found]))?;
         Ok(Gpu {
             index: self.index,
             vendor: one_of(crate::Vendor::ALL, crate::Vendor::name, "vendor", &self.vendor)?,
@@ -564,12 +570,14 @@ impl GpuRecord {
 impl UncountedRecord {
     fn restore(self) -> Restored<Uncounted> {
         let Self { pci, vendor, model, reason } = self;
+        all_plain([&vendor, &reason].into_iter().chain(&model))?;
         Ok(Uncounted { pci: pci.parse()?, vendor, model, reason })
     }
 }
 
 impl NicRecord {
     fn restore(self) -> Restored<Nic> {
+        all_plain([&self.name])?;
         Ok(Nic {
             name: self.name,
             port: self.port,
@@ -577,6 +585,17 @@ impl NicRecord {
             pci: pci_address(self.pci)?,
             locality: self.object,
         })
+    }
+}
+
+/// Refuses texts that could not be a variable's value, or would do something to a terminal.
+fn all_plain<'a>(texts: impl IntoIterator<Item = &'a String>) -> Restored<()> {
+    match texts.into_iter().find(|text| text.chars().any(char::is_control)) {
+        None => Ok(()),
+        Some(text) => {
+            let shown: String = text.chars().take(40).collect();
+            Err(format!("its text {shown:?} has a control character; what mpibind writes has none"))
+        }
     }
 }
 

@@ -50,3 +50,15 @@ pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
 pub fn own_variable(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
+
+/// A name that the system or a file gives. Bytes that are no text become marks, and so do control
+/// characters: they could be no variable's value, or do something to a terminal.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let safe = |letter: char| match letter {
+        '\t' | '\r' => ' ',
+        letter if letter.is_control() => char::REPLACEMENT_CHARACTER,
+        letter => letter,
+    };
+    text.chars().map(safe).collect()
+}

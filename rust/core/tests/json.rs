@@ -144,6 +144,9 @@ fn what_is_wrong_is_said() {
     };
     let mut tail_less = good.clone();
     tail_less.truncate(good.len() - 5);
+    let card = json!([{"name": "mlx5\0", "pci": null, "port": null, "object": 0}]);
+    let uncounted =
+        json!([{"pci": "0000:03:00.0", "vendor": "ACME\0", "model": null, "reason": ""}]);
     for (text, words) in [
         (String::new(), "text=\"\" is not legal: it is not JSON"),
         ("mapping.json".into(), "text=\"mapping.json\" is not legal: it is not JSON"),
@@ -181,6 +184,21 @@ fn what_is_wrong_is_said() {
         (with("/node/numas/0/object", json!(1000)), "hangs at an object that is not there"),
         (with("/node/gpus/0/vendor", json!("ACME")), "its vendor \"ACME\" is none of NVIDIA"),
         (with("/node/gpus/0/pci", json!("4.0")), "\"4.0\" is not a PCI address"),
+        (
+            with("/node/gpus/0/uuid", json!("GPU-\0")),
+            "its text \"GPU-\\0\" has a control character",
+        ),
+        (with("/node/gpus/0/os_name", json!("nvml\n")), "\"nvml\\n\" has a control character"),
+        (with("/node/gpus/0/model", json!("a\x1b[2J")), "\"a\\u{1b}[2J\" has a control character"),
+        (with("/node/gpus/0/device_file", json!("\t")), "\"\\t\" has a control character"),
+        (with("/node/gpus/0/found", json!("\u{9b}")), "\"\\u{9b}\" has a control character"),
+        (with("/node/numas/0/subtype", json!("\x7f")), "\"\\u{7f}\" has a control character"),
+        (with("/node/nics", card), "\"mlx5\\0\" has a control character"),
+        (with("/node/uncounted", uncounted), "\"ACME\\0\" has a control character"),
+        (with("/node/origin", json!("\x1b")), "\"\\u{1b}\" has a control character"),
+        (with("/node/notes", json!(["\r"])), "\"\\r\" has a control character"),
+        (with("/warnings", json!(["\r"])), "\"\\r\" has a control character"),
+        (with("/notes", json!(["\r"])), "\"\\r\" has a control character"),
     ] {
         let error = Saved::from_json(&text).unwrap_err().to_string();
         assert!(error.contains(words), "expected {words:?}, got {error}");
@@ -209,6 +227,25 @@ fn xml_holds_the_node_that_hwloc_saw() {
     assert!(message.to_string().contains("did not come from hwloc"), "{message}");
 }
 
+/// They would be refused in JSON, and a name is no reason not to use a machine.
+#[test]
+fn control_characters_in_the_names_of_a_file_are_marks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("node.xml");
+    let read = |machine: &str, old: &str, new: &str| {
+        let text = std::fs::read_to_string(test_suite(machine)).unwrap();
+        std::fs::write(&path, text.replace(old, new)).unwrap();
+        let node = discover(Source::Xml(&path)).unwrap();
+        assert_eq!(Discovered::from_json(&node.to_json()).unwrap().topology, node.topology);
+        node.topology
+    };
+    let node = read("topologies/dgx-h100-8gpu.xml", "\"mlx5_0\"", "\"mlx5&#127;_0\"");
+    assert!(node.nics().iter().any(|nic| nic.name == "mlx5\u{fffd}_0"));
+    let node = read("topologies/cgroup-half-node-2gpu.xml", "\"GPU-", "\"GPU&#10;&#9;");
+    let uuid = Some("GPU\u{fffd} a64878b4-5c1f-59e6-8c2b-660f37ebad22");
+    assert!(node.gpus().iter().any(|gpu| gpu.uuid.as_deref() == uuid));
+}
+
 /// Found by fuzzing: what was written could not be read again.
 #[test]
 fn masks_of_level_zero_that_tasks_keep_come_back() {
@@ -220,5 +257,8 @@ fn masks_of_level_zero_that_tasks_keep_come_back() {
     let saved = Saved { mapping, node, gpu_ids: GpuId::Index };
     let text = saved.to_json().unwrap();
     assert!(text.contains("ZE_ENABLE_PCI_ID_DEVICE_ORDER"), "{text}");
+    let error =
+        Saved::from_json(&text.replace("\"3,11\"", "\"3\\u0000\"")).unwrap_err().to_string();
+    assert!(error.contains("\"3\\0\" has a control character"), "{error}");
     assert_eq!(Saved::from_json(&text).unwrap().to_json().unwrap(), text);
 }

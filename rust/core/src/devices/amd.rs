@@ -201,7 +201,8 @@ fn with_node(gpu: &Gpu, node: &Node, rank: Option<u32>, files: &Files) -> Gpu {
     if gpu.os_name.is_none() || gpu.model.is_none() {
         let name = gpu.pci.map(|address| format!("{}/product_name", Files::function(address)));
         let name = name.and_then(|path| files.text(&path));
-        let name = name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        // A name is one line, as the driver writes it.
+        let name = name.and_then(|name| name.trim().lines().next().map(str::to_owned));
         gpu.model = name.or(gpu.model.take());
     }
     gpu.found += " + KFD";

@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::PciAddress;
+use crate::printable;
 
 /// A Linux file tree.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl Files {
             Ok(bytes)
         };
         match read() {
-            Ok(bytes) => Content::Text(String::from_utf8_lossy(&bytes).into_owned()),
+            Ok(bytes) => Content::Text(lines(&bytes)),
             Err(error) => match error.kind() {
                 ErrorKind::NotFound | ErrorKind::NotADirectory => Content::Missing,
                 ErrorKind::PermissionDenied => Content::Forbidden,
@@ -183,6 +184,12 @@ impl Files {
     }
 }
 
+/// The text of a file, as [`printable`] within its lines.
+fn lines(bytes: &[u8]) -> String {
+    let lines: Vec<String> = bytes.split(|byte| *byte == b'\n').map(printable).collect();
+    lines.join("\n")
+}
+
 /// A number as drivers write it: decimal, or hexadecimal with or without `0x`.
 pub(crate) fn number(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -205,6 +212,15 @@ mod tests {
         assert_eq!(number(""), None);
         assert_eq!(number("-1"), None);
         assert_eq!(number("zebra"), None);
+    }
+
+    #[test]
+    fn lines_have_no_control_characters() {
+        assert_eq!(
+            lines(b"Model:\t H\x1b[2J\r\nUUID: \0\xff\n"),
+            "Model:  H\u{fffd}[2J \nUUID: \u{fffd}\u{fffd}\n"
+        );
+        assert_eq!((lines(b""), lines(b"\n\n")), (String::new(), "\n\n".into()));
     }
 
     #[test]
