@@ -71,7 +71,7 @@ def lines(found: Iterable[Found], findings: Iterable[Finding]) -> list[str]:
             f"{told.process.place.rank}/{told.process.place.size}" if told.is_task else "-",
             len(told.process.threads),
             _core.id_list(told.process.cpus),
-            told.command,
+            text.printable(told.command),
         )
         for told in found
     ]

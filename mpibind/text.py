@@ -84,6 +84,16 @@ def wrapped(line: str, width: int) -> list[str]:
     return [*lines, line]
 
 
+def printable(words: str) -> str:
+    r"""A text that others chose, without what would do something to a terminal.
+
+    >>> print(printable("top\x1b[2J"))
+    top\x1b[2J
+    """
+    letters = (letter if letter.isprintable() else ascii(letter)[1:-1] for letter in words)
+    return "".join(letters)
+
+
 def count(number: int, word: str) -> str:
     """A number of things.
 

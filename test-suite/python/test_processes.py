@@ -132,6 +132,14 @@ class Running(unittest.TestCase):
         [process] = json.loads(support.printed("report", "--pid", pid, "--json"))["processes"]
         self.assertIsNone(process["nthreads"])
 
+    def test_names_that_would_clear_the_screen(self):
+        """A process calls itself as it likes, for others to look at."""
+        rename = r"printf 'a\033[2J\302\233' > /proc/$$/comm; "
+        pid = self.started(1, "sh", "-c", f'{rename}"$@"; :', "sh")
+        self.assertIn(r"  a\x1b[2J\x9b" + "\n", support.printed("report", "--pid", pid))
+        [shell, *_] = json.loads(support.printed("report", "--pid", pid, "--json"))["processes"]
+        self.assertEqual(shell["command"], "a\x1b[2J\x9b")
+
     def test_whoever_looks_is_not_shown(self):
         lines = support.printed("report", "--pid", os.getpid()).splitlines()
         self.assertEqual([line.split()[0] for line in lines], ["pid", str(os.getpid())])
