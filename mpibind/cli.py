@@ -73,10 +73,21 @@ def _complain(words: str) -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        # Its reader, or the room on its disk, is gone; Python would try again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if sys.stderr is not None:
-        _write(sys.stderr, " ".join(words.split()))
+        _give_up(1)
+    try:
+        if sys.stderr is not None:
+            _write(sys.stderr, " ".join(words.split()))
+    except OSError:
+        # Where nobody can be told, the exit status still tells.
+        _give_up(2)
+
+
+def _give_up(stream: int) -> None:
+    """Let go of a stream whose reader, or the room on its disk, is gone.
+
+    Python would try again at exit.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def _system_words(error: OSError) -> str:
@@ -121,6 +132,10 @@ class _Parser(argparse.ArgumentParser):
         if unknown:
             self.error(self._about(unknown[0]))
         return options
+
+    def print_help(self, file: object = None) -> None:
+        """Print the help, or raise: argparse itself hides that it could not."""
+        _print(self.format_help().rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong, in place of printing it with all options."""

@@ -476,6 +476,22 @@ class Output(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertEqual(done.stderr, "mpibind topo: error: No space left on device\n")
 
+    def test_help_that_cannot_be_printed(self):
+        for words in (["--help"], *([command, "--help"] for command in COMMANDS)):
+            for start in ([support.MPIBIND], MPIBIND):
+                with self.subTest(words, start=start), Path("/dev/full").open("w") as full:
+                    done = support.command(*words, start=start, stdout=full)
+                    self.assertEqual(done.returncode, 1)
+                    self.assertRegex(done.stderr, "^mpibind.*: error: .*No space left.*\n$")
+
+    def test_errors_that_cannot_be_printed(self):
+        for words, status in ((["map", "-n", 0], 2), (["topo", "--topology", "/nosuch"], 1)):
+            for unbuffered in ("", "1"):
+                with self.subTest(words), Path("/dev/full").open("w") as full:
+                    env = {"PYTHONUNBUFFERED": unbuffered}
+                    done = support.command(*words, stderr=full, env=env)
+                    self.assertEqual((done.returncode, done.stdout), (status, ""))
+
     def test_closed_output(self):
         command = ["sh", "-c", '"$@" >&-', "sh", *MPIBIND]
         done = subprocess.run([*command, "topo"], capture_output=True, text=True)

@@ -77,6 +77,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The binding cannot be done.
     Core(Error),
+    /// What was asked for cannot be printed.
+    Output(std::io::Error),
     /// There is no such program, or it cannot be run: the exit status, and why.
     Program(u8, String),
 }
@@ -95,6 +97,7 @@ pub fn run(words: Vec<OsString>) -> u8 {
         Err(Failure::Usage(words)) => (2, format!("{words}; see `mpibind run --help`")),
         Err(Failure::Core(error @ Error::InvalidParameter { .. })) => (2, error.to_string()),
         Err(Failure::Core(error)) => (1, error.to_string()),
+        Err(Failure::Output(error)) => (1, format!("cannot print: {error}")),
         Err(Failure::Program(status, words)) => (status, words),
     };
     complain(&format!("mpibind run: error: {words}"));
@@ -110,8 +113,7 @@ pub fn complain(words: &str) {
 
 fn attempt(words: Vec<OsString>) -> Result<(), Failure> {
     let Some(options) = options::read(words)? else {
-        let _ = std::io::stdout().write_all(HELP.as_bytes());
-        return Ok(());
+        return std::io::stdout().write_all(HELP.as_bytes()).map_err(Failure::Output);
     };
     let words = Words::of(&own_variable)?;
     let settings = Settings::new(options.given.clone(), words, &own_variable)?;
