@@ -226,6 +226,16 @@ class SameProcess(unittest.TestCase):
             self.assertEqual(process.communicate(timeout=60)[0], "caught\n")
         self.assertEqual(process.returncode, 5)
 
+    def test_a_closed_pipe_is_not_ignored_even_where_it_was(self):
+        """Nobody can tell any more; docs/command-line.md says so."""
+
+        def ignore() -> None:
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+        done = self.command("run", "grep", "SigIgn", "/proc/self/status", preexec_fn=ignore)
+        ignored = int(done.stdout.split()[1], 16)
+        self.assertEqual(ignored >> (signal.SIGPIPE - 1) & 1, 0)
+
     def test_signals_that_are_ignored(self):
         """Python ignores some for itself; the program must not inherit that."""
         grep = ["grep", "-E", "^Sig(Ign|Blk)", "/proc/self/status"]
