@@ -87,6 +87,13 @@ class Arrays(unittest.TestCase):
                 with self.assertRaisesRegex(mpibind.InvalidParameterError, f"^taskid={bad} "):
                     getattr(m, name)(bad)
 
+    def test_flags_may_be_those_of_numpy(self):
+        node = mpibind.Topology.from_xml(support.WORKED_EXAMPLE)
+        for value in (True, False):
+            m = node.map(1, greedy=np.bool_(value), gpu_optim=np.array([value])[0])
+            self.assertEqual(m, node.map(1, greedy=value, gpu_optim=value))
+        self.assertNotEqual(node.map(1, greedy=np.False_), node.map(1, greedy=np.True_))
+
     def test_equality(self):
         def node(gpus=()):
             return mpibind.Topology.from_synthetic("numa:2 core:4 pu:1", gpus=gpus)

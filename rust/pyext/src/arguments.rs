@@ -24,10 +24,15 @@ pub(crate) fn int(name: &'static str, value: Argument<'_, '_>) -> PyResult<i64> 
     }
 }
 
-/// Yes or no: a bool, or the 0 and 1 of C programs.
+/// Yes or no: a bool, numpy's, or the 0 and 1 of C programs.
 pub(crate) fn flag(name: &'static str, value: Argument<'_, '_>) -> PyResult<bool> {
     if let Ok(flag) = value.cast::<PyBool>() {
         return Ok(flag.is_true());
+    }
+    // Which is no bool and no integer either. Told by its name: numpy need not be there.
+    let kind = value.get_type().fully_qualified_name()?;
+    if kind == "numpy.bool" || kind == "numpy.bool_" {
+        return value.is_truthy();
     }
     match int(name, value) {
         Ok(number @ 0..=1) => Ok(number == 1),
