@@ -283,12 +283,10 @@ def _deliver(text: str, path: str) -> None:
 
     try:
         files.deliver(text, path)
-    except (OSError, ValueError) as error:
-        # A zero in the name is a ValueError.
-        words = error.strerror if isinstance(error, OSError) else str(error)
+    except OSError as error:
         raise MpibindError(
-            f"cannot write {path!r}: {words}; name a file in a folder that you may write to, "
-            "or - to print it"
+            f"cannot write {path!r}: {error.strerror}; name a file in a folder that you may write "
+            "to, or - to print it"
         ) from None
 
 

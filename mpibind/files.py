@@ -17,8 +17,13 @@ def deliver(text: str, path: str | os.PathLike[str] | None) -> str | None:
         return text
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must be a path, not {path!r} ({type(path).__name__})")
-    # A Path would make the folder "." of an empty name.
-    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
+    try:
+        # A Path would make the folder "." of an empty name.
+        file = open(path, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # closed below
+    except ValueError as error:
+        # A zero, or half of a character.
+        raise illegal("path", path, f"no file can have that name ({error})") from None
+    with file:
         file.write(text if text.endswith("\n") else text + "\n")
     return None
 
@@ -26,7 +31,10 @@ def deliver(text: str, path: str | os.PathLike[str] | None) -> str | None:
 def content(source: str | bytes | os.PathLike[str]) -> str:
     """Return the text that is meant: the argument itself, or what is in the file of a path."""
     if isinstance(source, os.PathLike):
-        source = Path(source).read_bytes()
+        try:
+            source = Path(source).read_bytes()
+        except ValueError as error:
+            raise illegal("text", source, f"no file can have that name ({error})") from None
     if not isinstance(source, bytes):
         return source
     try:

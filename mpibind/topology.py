@@ -228,7 +228,7 @@ class Topology:
         -----
         The text is described in hwloc's documentation under "Synthetic topologies".
         """
-        return cls._wrap(_core.Topology.from_synthetic(text, list(gpus)))
+        return cls._wrap(_core.Topology.from_synthetic(text, gpus))
 
     @classmethod
     def from_json(cls, text: str | bytes | os.PathLike[str]) -> Topology:

@@ -94,6 +94,17 @@ TABLE = [
         "0 to 1024",
     ),
     ("mpibind.Topology.from_synthetic('core:2 pu:1', gpus='ab')", "TypeError", "gpus"),
+    ("mpibind.Topology.from_synthetic('pu:2', gpus=None)", "TypeError", "gpus must be", "None"),
+    (f"mpibind.Topology.from_synthetic('pu:2', gpus={ENDLESS})", "ValueError", "gpus=count("),
+    # names of files to write and to read
+    (f"{NODE}.map(1).to_json('a\\0b')", "ValueError", r"path='a\x00b'", "no file can have"),
+    (f"{NODE}.to_svg('\\ud800')", "ValueError", r"path='\ud800'", "no file can have"),
+    (
+        "mpibind.Mapping.from_json(__import__('pathlib').Path('a\\0b'))",
+        "ValueError",
+        "text=PosixPath",
+        "no file can have",
+    ),
     # numbers
     (f"{NODE}.map(0)", "ValueError", "ntasks=0", "1 to 1048576"),
     (f"{NODE}.map(-1)", "ValueError", "ntasks=-1", "1 to 1048576"),
