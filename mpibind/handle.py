@@ -388,6 +388,8 @@ class MpibindHandle:
             If there is no such variable; it lists those that there are.
         """
         values = self._variables()
+        if not isinstance(name, str):
+            raise TypeError(f"name must be text, not {name!r} ({type(name).__name__})")
         if name not in values:
             raise illegal("name", name, f"it must be one of {', '.join(values)}")
         return list(values[name])

@@ -174,6 +174,7 @@ TABLE = [
     ("mapped.pop_cpus_ptask(0, 999)", "ValueError", "ncpus=999", "to leave task 0 a CPU"),
     ("mapped.pop_cpus_ptask(0, -1)", "ValueError", "ncpus=-1"),
     ("mapped.pop_cores_ptask(0, 999)", "ValueError", "ncores=999", "to leave task 0 a core"),
+    ("mapped.set_env_vars(), mapped.get_env_var_values([])", "TypeError", "name must be text"),
     # binding elsewhere
     (
         "mpibind.Topology.from_synthetic('package:8 core:150 pu:1').map(1).apply(0)",
