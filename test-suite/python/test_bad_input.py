@@ -109,7 +109,7 @@ TABLE = [
     (f"{NODE}.map(0)", "ValueError", "ntasks=0", "1 to 1048576"),
     (f"{NODE}.map(-1)", "ValueError", "ntasks=-1", "1 to 1048576"),
     (f"{NODE}.map(10**9)", "ValueError", "ntasks=1000000000", "1 to 1048576"),
-    (f"{NODE}.map(10**40)", "ValueError", "ntasks=", "1 to 1048576"),
+    (f"{NODE}.map(10**40)", "ValueError", "ntasks=9223372036854775807 or more", "1 to 1048576"),
     (f"{NODE}.map('4')", "TypeError", "ntasks must be an integer, not '4' (str)"),
     (f"{NODE}.map(2.5)", "TypeError", "ntasks must be an integer, not 2.5 (float)"),
     (f"{NODE}.map(None)", "TypeError", "ntasks must be an integer, not None"),

@@ -79,6 +79,16 @@ impl Error {
         }
     }
 
+    /// A number out of its range. The ends of 64 bits stand for all that is beyond them.
+    pub(crate) fn number(parameter: &'static str, value: i64, legal: impl Into<String>) -> Self {
+        let shown = match value {
+            i64::MAX => format!("{value} or more"),
+            i64::MIN => format!("{value} or less"),
+            _ => value.to_string(),
+        };
+        Self::parameter(parameter, shown, legal)
+    }
+
     /// A text that Python holds and nobody else can: half of a character, or a byte of the command
     /// line that is none.
     pub fn no_text(parameter: &'static str, value: impl fmt::Display) -> Self {

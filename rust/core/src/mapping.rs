@@ -152,11 +152,7 @@ impl Mapping {
         let cpus = self.cpus(task)?;
         let most = cpus.len() - 1;
         let n = usize::try_from(n).ok().filter(|n| *n <= most).ok_or_else(|| {
-            Error::parameter(
-                "ncpus",
-                n,
-                format!("it must be 0 to {most}, to leave task {task} a CPU"),
-            )
+            Error::number("ncpus", n, format!("it must be 0 to {most}, to leave task {task} a CPU"))
         })?;
         let left = cpus[n..].to_vec();
         self.replace_cpus(task as usize, &left);
@@ -177,7 +173,7 @@ impl Mapping {
         cores.dedup();
         let most = cores.len() - 1;
         let n = usize::try_from(n).ok().filter(|n| *n <= most).ok_or_else(|| {
-            Error::parameter(
+            Error::number(
                 "ncores",
                 n,
                 format!("it must be 0 to {most}, to leave task {task} a core"),
@@ -225,7 +221,7 @@ impl Mapping {
     fn check(&self, task: i64) -> Result<usize> {
         let last = self.ntasks() - 1;
         usize::try_from(task).ok().filter(|task| *task <= last).ok_or_else(|| {
-            Error::parameter(
+            Error::number(
                 "taskid",
                 task,
                 format!("it must be 0 to {last}, as there are {} tasks", last + 1),

@@ -233,9 +233,7 @@ fn checked_ntasks(ntasks: i64) -> Result<usize> {
 fn in_range(parameter: &'static str, value: i64, low: i64, high: i64, what: &str) -> Result<usize> {
     match usize::try_from(value) {
         Ok(size) if (low..=high).contains(&value) => Ok(size),
-        _ => {
-            Err(Error::parameter(parameter, value, format!("it must be {low} to {high} ({what})")))
-        }
+        _ => Err(Error::number(parameter, value, format!("it must be {low} to {high} ({what})"))),
     }
 }
 
@@ -252,6 +250,11 @@ mod tests {
                 "ntasks=0 is not legal: it must be 1 to 1048576",
             ),
             (Parameters { ntasks: -1, ..base.clone() }, "ntasks=-1 "),
+            (
+                Parameters { ntasks: i64::MAX, ..base.clone() },
+                "ntasks=9223372036854775807 or more is not legal",
+            ),
+            (Parameters { smt: i64::MIN, ..base.clone() }, "smt=-9223372036854775808 or less is"),
             (Parameters { ntasks: 1_000_000_000, ..base.clone() }, "ntasks=1000000000 "),
             (
                 Parameters { nthreads: -2, ..base.clone() },
