@@ -109,6 +109,8 @@ class Precedence(unittest.TestCase):
             with self.subTest(name), self.assertRaises(InvalidParameterError) as caught:
                 resolve(**{name: value})
             self.assertEqual(caught.exception.parameter, name)
+        self.assertRaisesRegex(InvalidParameterError, "a number from 0; 2 and", resolve, verbose=-1)
+        self.assertEqual(resolve(verbose=3).core.verbose, 3)
         flags = ("apply", "env", "nics", "omp_affinity", "greedy", "gpu_optim")
         for name in (*flags, "verbose", "visible"):
             with self.subTest(name), self.assertRaisesRegex(TypeError, f"{name} must be"):

@@ -127,8 +127,8 @@ impl Settings {
         let request = Request::new(&parameters).map_err(|error| naming_source(error, &sources))?;
         let verbose = given.verbose.or(words.verbose).unwrap_or(0);
         if verbose < 0 {
-            let legal = "it must be False, True or a number from 0 to 2";
-            return Err(Error::parameter("verbose", verbose, legal));
+            let legal = "it must be False, True or a number from 0; 2 and more print all there is";
+            return Err(Error::number("verbose", verbose, legal));
         }
         Ok(Self {
             request: Some(request),
