@@ -202,7 +202,8 @@ class Callers(unittest.TestCase):
         cases = [
             ((4, 4), "local_rank=4 is not legal: it must be 0 to 3, as local_size=4"),
             ((-1, 4), "local_rank=-1"),
-            ((0, 0), "local_size=0 is not legal: it must be 1 or more"),
+            ((0, 2**20 + 1), "local_size=1048577 is not legal: it must be 1 to 1048576"),
+            ((0, 0), "local_size=0 is not legal: it must be 1 to 1048576"),
         ]
         for arguments, message in cases:
             with self.assertRaisesRegex(InvalidParameterError, message):

@@ -346,8 +346,9 @@ class Errors(unittest.TestCase):
         self.check(2, ["type: srun -n 4 mpibind run -- a"], "-n", 4, "a", SLURM_JOB_ID="1")
         self.check(2, ["type: flux run -n 4 mpibind run -- a"], "-n", 4, "a", FLUX_URI="local:")
         self.assertEqual(printed("run", "-n", 1, "--", "echo", "a"), "a\n")
-        for number in (0, -2):
-            self.check(2, [f"-n {number}: it must be 1 or more"], "-n", number, "true")
+        for number in (0, -2, 2000000):
+            words = ("-n", number, "--local-rank", 0, "true")
+            self.check(2, [f"-n {number}: it must be 1 to 1048576"], *words)
 
     def test_tasks_that_the_launcher_did_not_start(self):
         env = {"MPI_LOCALRANKID": "0", "MPI_LOCALNRANKS": "2"}
@@ -356,6 +357,8 @@ class Errors(unittest.TestCase):
 
     def test_launcher_that_says_wrong(self):
         self.check(1, ["LOCAL_RANK=4"], "true", LOCAL_RANK="4", LOCAL_WORLD_SIZE="4")
+        many = "LOCAL_WORLD_SIZE='2000000': a node has 1048576 tasks at most"
+        self.check(1, [many], "true", LOCAL_RANK="4", LOCAL_WORLD_SIZE="2000000")
         self.check(1, ["LOCAL_RANK='x'"], "true", LOCAL_RANK="x", LOCAL_WORLD_SIZE="4")
         self.check(2, ["local_rank=4"], "--local-rank", 4, "-n", 4, "true")
         self.check(2, ["--local-rank 0", "Say it with -n"], "--local-rank", 0, "true")

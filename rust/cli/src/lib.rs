@@ -10,7 +10,7 @@ use mpibind_core::discover::{Source, discover, open_devices};
 use mpibind_core::launcher::{Place, place, started_by};
 use mpibind_core::settings::{Settings, Words};
 use mpibind_core::task::{self, Part};
-use mpibind_core::{Error, VIEW_VARIABLES, View, own_variable};
+use mpibind_core::{Error, MAX_TASKS, VIEW_VARIABLES, View, own_variable};
 
 use crate::options::Options;
 
@@ -130,8 +130,8 @@ fn attempt(words: Vec<OsString>) -> Result<(), Failure> {
 fn find_place(options: &Options) -> Result<Place, Failure> {
     let Options { ntasks, local_rank, .. } = *options;
     let refuse = |words: String| Err(Failure::Usage(words));
-    if let Some(ntasks) = ntasks.filter(|ntasks| *ntasks < 1) {
-        return refuse(format!("-n {ntasks}: it must be 1 or more (tasks of this node)"));
+    if let Some(ntasks) = ntasks.filter(|ntasks| !(1..=MAX_TASKS).contains(ntasks)) {
+        return refuse(format!("-n {ntasks}: it must be 1 to {MAX_TASKS} (tasks of this node)"));
     }
     let Some(launcher) = started_by(&own_variable)? else {
         return match (local_rank, ntasks) {

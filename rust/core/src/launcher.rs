@@ -25,13 +25,13 @@ impl Place {
     }
 
     fn checked(local_rank: i64, local_size: i64) -> Result<Self> {
-        if local_size < 1 {
-            let legal = "it must be 1 or more (tasks of this node)";
-            return Err(Error::parameter("local_size", local_size, legal));
+        if !(1..=MAX_TASKS).contains(&local_size) {
+            let legal = format!("it must be 1 to {MAX_TASKS} (tasks of this node)");
+            return Err(Error::number("local_size", local_size, legal));
         }
         if !(0..local_size).contains(&local_rank) {
             let legal = format!("it must be 0 to {}, as local_size={local_size}", local_size - 1);
-            return Err(Error::parameter("local_rank", local_rank, legal));
+            return Err(Error::number("local_rank", local_rank, legal));
         }
         Ok(Self::on_one_node(local_rank, local_size))
     }
