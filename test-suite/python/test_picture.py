@@ -234,8 +234,8 @@ class Pictures(unittest.TestCase):
 
     def test_characters_that_xml_cannot_have(self):
         document = mpibind.Topology.from_xml(support.WORKED_EXAMPLE).to_dict()
-        document["gpus"][0]["model"] = "Tesla\0 \x1b[31m\uffff"
-        document["nics"][0]["name"] = "hfi\x07"
+        document["gpus"][0]["model"] = "Tesla\ufffe \uffff[31m"
+        document["nics"][0]["name"] = "hfi\uffff"
         node = mpibind.Topology.from_json(json.dumps(document))
         for shown in (node.to_svg(), node.map(4).to_svg(), node._repr_html_()):
             ElementTree.fromstring(shown)
