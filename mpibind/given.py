@@ -98,15 +98,20 @@ def of_environments(
     """Return the views that a parameter `environ` stands for."""
     if environ is None:
         return []
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    def refused() -> TypeError:
+        return TypeError(
+            "environ must be a mapping of variables, such as os.environ, or one for each task, "
+            f"not {environ!r}"
+        )
+
+    if not isinstance(environ, Iterable):
+        raise refused()
     views = []
-    for each in [environ] if isinstance(environ, Mapping) else [*environ]:
+    for each in [environ] if isinstance(environ, Mapping) else environ:
         if not isinstance(each, Mapping):
-            raise TypeError(
-                "environ must be a mapping of variables, such as os.environ, or one for each task, "
-                f"not {environ!r}"
-            )
+            raise refused()
         found = [(name, each[name]) for name in _core.VIEW_VARIABLES if name in each]
         for name, value in found:
             if not isinstance(value, str):

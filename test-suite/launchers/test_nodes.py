@@ -6,9 +6,6 @@ import support
 from mpi_support import INTEL_MPI, MPICH, OPEN_MPI, Mpi
 
 SSH = cluster.HERE / "ssh.sh"
-# As it comes, one start in fifty crashes in MPI_Init where nodes are namespaces, always the first
-# rank of the second node: the one that by default exchanges addresses for the others.
-INTEL_ON_NODES = {"I_MPI_STARTUP_MODE": "pmi"}
 
 
 class OneNode(mpi_cases.Bind):
@@ -46,7 +43,7 @@ class TwoNodes(mpi_cases.Checks):
             *arguments,
             around=self.nodes.on("n0"),
             launcher=prrte if mpi is OPEN_MPI else hydra,
-            env={**self.nodes.env(), **(INTEL_ON_NODES if mpi is INTEL_MPI else {}), **env},
+            env={**self.nodes.env(), **env},
         )
 
     def check_all(self, mpi: Mpi) -> None:
