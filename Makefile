@@ -94,8 +94,9 @@ fuzz: build
 	$(BIN)/python tools/fuzz.py --seconds $(SECONDS) $(TARGETS)
 
 # Real launchers on several nodes, which are namespaces of Linux: that takes root, and packages.
+# One file after the other: ranks that wait in loops would take the CPUs from each other's jobs.
 check-launchers: launchers
-	$(PROVE) test-suite/launchers/test_*.py
+	$(PROVE) --jobs 1 test-suite/launchers/test_*.py
 
 # What they need. Apart, so that whoever runs all tests can tell what cannot be had from what fails.
 launchers: build $(OPEN_MPI) $(INTEL_MPI)

@@ -365,7 +365,7 @@ def _warn_together(comm: MPI.Intracomm, binding: Binding) -> None:
         binding._warn(stacklevel=5)
     except UserWarning as error:
         failure, cause = (comm.rank, os.uname().nodename, str(error)), error
-    failed: tuple[int, str, str] | None = comm.allreduce(failure, op=_lowest)
+    failed = _first(comm, failure)
     if failed is not None:
         binding.restore()
         rank, host, text = failed
@@ -432,7 +432,7 @@ class _Failure(NamedTuple):
 def _raise_first(comm: MPI.Intracomm, failure: _Failure | None) -> None:
     """Raise the error of the lowest rank that has one, on all ranks."""
     told = None if failure is None else (comm.rank, os.uname().nodename, failure)
-    failed: tuple[int, str, _Failure] | None = comm.allreduce(told, op=_lowest)
+    failed = _first(comm, told)
     if failed is not None:
         rank, host, first = failed
         first.raise_from(rank, host)
@@ -481,6 +481,15 @@ def _lowest(one: _Told | None, other: _Told | None) -> _Told | None:
     if one is None or other is None:
         return one or other
     return min(one, other, key=_rank)
+
+
+def _first(comm: MPI.Intracomm, told: _Told | None) -> _Told | None:
+    """Return what the lowest rank has to tell that has something. Mostly nobody has."""
+    (someone_tells,) = _largest(comm, (told is not None,))
+    if not someone_tells:
+        return None
+    lowest: _Told | None = comm.allreduce(told, op=_lowest)
+    return lowest
 
 
 def _difference(low: tuple[int, str, dict[str, str]], high: tuple[int, str, dict[str, str]]) -> str:

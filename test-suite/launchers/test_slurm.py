@@ -30,7 +30,7 @@ class Slurm(mpi_cases.Checks):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,  # on a busy machine
             check=False,
         )
         self.assertEqual(done.returncode, 0, f"{done.stdout}\n{done.stderr}")

@@ -72,7 +72,7 @@ INTEL_MPI = Mpi(
 )
 
 
-def output(command: list[str], env: dict[str, str], timeout: float = 120) -> str:
+def output(command: list[str], env: dict[str, str], timeout: float = 300) -> str:
     """Run a command; return what it printed, fail if it fails or complains."""
     done = subprocess.run(
         command,
