@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mpibind import _core, given, text
 from mpibind.binding import map_core
 from mpibind.errors import LauncherError, MpibindError
-from mpibind.given import readable
 from mpibind.launcher import Place, place, started_by
 from mpibind.settings import resolve
 from mpibind.topology import Topology, load
@@ -169,7 +168,7 @@ def _facts(seen: Situation) -> Iterator[tuple[str, str]]:
     yield "allowed", f"CPUs {usable} (cgroup), {seen.mask} (now); time {limit}"
     yield "launcher", _launcher_words(seen)
     names = sorted(name for name in os.environ if _is_setting(name))
-    told = [readable(f"{name}={os.environ[name]}") for name in names]
+    told = [given.readable(f"{name}={os.environ[name]}") for name in names]
     yield "settings", " ".join(told) or "defaults"
     if isinstance(seen.node, MpibindError):
         return
@@ -343,9 +342,7 @@ def _gpu_variables(seen: Situation) -> Iterator[Finding]:
             f"CUDA_DEVICE_ORDER={order!r} numbers GPUs otherwise than nvidia-smi and mpibind",
             "unset CUDA_DEVICE_ORDER or make it PCI_BUS_ID",
         )
-    present = [name for name in _core.VIEW_VARIABLES if name in os.environ]
-    variables = [(name, readable(os.environ[name])) for name in present]
-    sight = _core.sight(seen.node._core, variables)
+    sight = _core.sight(seen.node._core, given.variables_of(os.environ))
     if sight.shown != []:
         # Where none is left there is more to say, below.
         for note in sight.notes:
@@ -450,7 +447,7 @@ def _openmp(seen: Situation) -> Iterator[Finding]:
             continue  # then OpenMP pins nothing, whatever OMP_PLACES says
         # What `mpibind run` has set itself is not in the way of what it has started.
         if present and not (level == "note" and seen.launcher):
-            told = " and ".join(readable(f"{name}={os.environ[name]}") for name in present)
+            told = " and ".join(given.readable(f"{name}={os.environ[name]}") for name in present)
             yield Finding(level, kind, f"{told}: {words}", advice.format(" ".join(present)))
 
 

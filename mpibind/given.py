@@ -43,6 +43,11 @@ def readable(value: str) -> str:
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
+def variables_of(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what an environment says of GPUs, as text."""
+    return [(name, readable(environ[name])) for name in _core.VIEW_VARIABLES if name in environ]
+
+
 def set_variable(name: str, value: str) -> Replaced:
     """Set a variable of this process; return what `put_back` takes."""
     old, known = os.environ.get(name), _ours.get(name)
@@ -112,9 +117,8 @@ def of_environments(
     for each in [environ] if isinstance(environ, Mapping) else environ:
         if not isinstance(each, Mapping):
             raise refused()
-        found = [(name, each[name]) for name in _core.VIEW_VARIABLES if name in each]
-        for name, value in found:
-            if not isinstance(value, str):
-                raise TypeError(f"environ[{name!r}] must be text, not {value!r}")
-        views.append(View(tuple((name, readable(value)) for name, value in found), ()))
+        for name in _core.VIEW_VARIABLES:
+            if not isinstance(each.get(name, ""), str):
+                raise TypeError(f"environ[{name!r}] must be text, not {each[name]!r}")
+        views.append(View(tuple(variables_of(each)), ()))
     return views

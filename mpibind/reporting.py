@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mpibind import _core
+from mpibind import _core, given
 from mpibind.errors import LauncherError
-from mpibind.given import readable
 from mpibind.launcher import Place, place
 from mpibind.topology import load
 
@@ -117,12 +116,10 @@ def described(
 ) -> Process:
     """Put together what a process's threads and variables say."""
     first = environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    given_of = ((name, environ.get(name)) for name in _core.VIEW_VARIABLES)
-    visible = ((name, readable(value)) for name, value in given_of if value is not None)
     # No runtime takes more digits.
     is_number = first.isascii() and first.isdigit() and len(first) < 10
     nthreads = int(first) if is_number else None
-    return Process(here, os.uname().nodename, threads, nthreads, tuple(visible))
+    return Process(here, os.uname().nodename, threads, nthreads, tuple(given.variables_of(environ)))
 
 
 def examine(

@@ -33,22 +33,22 @@ def resize_pools(nthreads: int, pools: Iterable[str]) -> tuple[Callable[[], None
     str
         A warning, or nothing.
     """
+    kept = f"keeps its own number of threads instead of {nthreads}"
     limit = _threadpool_limits()
     if limit is None:
         users = [name for name in _USERS if name in sys.modules]
         by = f" (by {', '.join(users)})" if users else ""
         return None, (
-            f"{', '.join(pools)} was loaded before bind(){by} and keeps its own number of threads "
-            f"instead of {nthreads}: call bind() before such imports, or "
-            "pip install 'mpibind[threads]' so that pools can be resized"
+            f"{', '.join(pools)} was loaded before bind(){by} and {kept}: call bind() before such "
+            "imports, or pip install 'mpibind[threads]' so that pools can be resized"
         )
     try:
         return limit(limits=nthreads).restore_original_limits, ""
     except Exception as error:
         # It looks into every library that is loaded. The process is bound all the same.
         return None, (
-            f"{', '.join(pools)} was loaded before bind() and keeps its own number of threads "
-            f"instead of {nthreads}: threadpoolctl failed ({type(error).__name__}: {error})"
+            f"{', '.join(pools)} was loaded before bind() and {kept}: threadpoolctl failed "
+            f"({type(error).__name__}: {error})"
         )
 
 
