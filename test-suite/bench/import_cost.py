@@ -21,6 +21,7 @@ STATEMENTS = {
         "from mpi4py import MPI; import mpibind.mpi",
     ),
     "`import numpy`, for comparison": ("pass", "import numpy"),
+    "mpi4py's `MPI`, for comparison": ("pass", "from mpi4py import MPI"),
 }
 
 
@@ -40,7 +41,8 @@ def files(python: object, code: str) -> tuple[int, int]:
         lookups, read = 0, 0
         for line in log.read_text().splitlines():
             call = re.match(r"\d+ +(\w+)\(.* = (-?\d+)", line)
-            if call is None:
+            # The C library's fstat() names no file: it has one that is open.
+            if call is None or "AT_EMPTY_PATH" in line:
                 continue
             if call[1] in {"read", "pread64"}:
                 read += max(0, int(call[2]))
