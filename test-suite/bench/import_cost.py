@@ -78,5 +78,5 @@ def tables(quick: bool) -> list[str]:
             count = modules(python, statement) - modules(python, bare)
             (lookups, read), (less, fewer) = files(python, statement), files(python, bare)
             took = tools.time_text(statistics.median(added))
-            rows.append([name, took, count, lookups - less, f"{(read - fewer) / 1e3:,.0f} kB"])
+            rows.append([name, took, count, f"{lookups - less:,}", f"{(read - fewer) / 1e3:,.0f} kB"])
     return tools.table(["", "CPU time", "modules", "file look-ups", "read"], rows)
