@@ -7,9 +7,10 @@ before.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
+
+from mpibind.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

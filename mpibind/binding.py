@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
 
 from mpibind import _core, given
 from mpibind.errors import LauncherError
 from mpibind.settings import Settings, resolve
 from mpibind.topology import load
+from mpibind.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

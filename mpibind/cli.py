@@ -14,13 +14,13 @@ import argparse
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
 
 from mpibind.errors import InvalidParameterError, MpibindError
+from mpibind.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import TextIO
+    from typing import NoReturn, TextIO
 
     from mpibind.launcher import Place
     from mpibind.settings import Settings

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mpibind import _core
 from mpibind.arrays import frozen
+from mpibind.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpibind import _core, given, text
 from mpibind.binding import map_core
@@ -22,9 +21,11 @@ from mpibind.errors import LauncherError, MpibindError
 from mpibind.launcher import Place, place, started_by
 from mpibind.settings import resolve
 from mpibind.topology import Topology, load
+from mpibind.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from mpibind.settings import Settings
 

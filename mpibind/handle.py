@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from mpibind import _core, given, text
 from mpibind.errors import MpibindError, illegal
 from mpibind.topology import load
+from mpibind.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

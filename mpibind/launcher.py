@@ -6,9 +6,9 @@ For programs without MPI. With MPI, `mpibind.mpi` asks MPI itself.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
 
 from mpibind import _core
+from mpibind.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

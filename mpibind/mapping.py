@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+from mpibind.typed import TYPE_CHECKING, NamedTuple, overload
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
+    from typing import Any
 
     import numpy as np
     from numpy.typing import NDArray

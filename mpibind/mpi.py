@@ -11,8 +11,6 @@ import os
 import time
 import zlib
 from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 try:
     from mpi4py import MPI
@@ -27,14 +25,19 @@ from mpibind.binding import Binding, map_node
 from mpibind.launcher import Place
 from mpibind.settings import Settings, resolve
 from mpibind.topology import load
+from mpibind.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, TypeVar
 
     from mpibind.binding import Part
     from mpibind.mapping import Mapping
     from mpibind.reporting import Finding, Process, Rank
     from mpibind.topology import Topology
+
+    _T = TypeVar("_T")
+    _Told = TypeVar("_Told", bound="tuple[int, str, object]")
 
 
 def bind(
@@ -469,10 +472,6 @@ class _Verdict(NamedTuple):
         )
 
 
-_T = TypeVar("_T")
-_Told = TypeVar("_Told", bound="tuple[int, str, object]")
-
-
 def _rank(told: tuple[int, str, object]) -> int:
     return told[0]
 
@@ -755,7 +754,9 @@ def _regroup(comm: MPI.Intracomm, node: MPI.Comm) -> MPI.Comm | None:
 def _host_key() -> str:
     """What ranks of one node, in one container, have in common."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # Without pathlib, which nothing else here imports.
+        with open("/proc/sys/kernel/random/boot_id") as file:  # noqa: PTH123
+            boot = file.read().strip()
     except OSError:
         boot = ""
     return "\n".join((boot, os.uname().nodename, _core.cpuset_cpus() or ""))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from itertools import compress
-from typing import TYPE_CHECKING
 
 from mpibind import _core, picture
 from mpibind.text import memory
+from mpibind.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

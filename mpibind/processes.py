@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpibind import _core, text
 from mpibind.errors import LauncherError, illegal
 from mpibind.launcher import Place, place, started_by
 from mpibind.reporting import Process, as_dictionary, described, examine
+from mpibind.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from mpibind.reporting import Finding
     from mpibind.topology import Topology

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mpibind import _core, given
 from mpibind.errors import LauncherError
 from mpibind.launcher import Place, place
 from mpibind.topology import load
+from mpibind.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from mpibind.topology import Topology
 

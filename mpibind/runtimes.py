@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+
+from mpibind.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
 _USERS = ("numpy", "scipy", "torch", "sklearn")
 """Python packages that bring libraries with thread pools."""

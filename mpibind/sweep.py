@@ -5,10 +5,9 @@ The core maps and counts; here it is asked, and its answers are laid out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from mpibind import given, text
 from mpibind.binding import map_core
+from mpibind.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

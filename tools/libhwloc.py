@@ -76,9 +76,9 @@ def build(prefix: Path, version: str | None = None, target: str | None = None) -
     # Compiled in: where the system puts what hwloc-dump-hwdata finds at boot.
     folders = [f"--prefix={prefix}", f"--libdir={prefix}/lib", "--runstatedir=/var/run"]
     arguments = [*folders, *OPTIONS]
-    # No library of this system is looked for. A wheel has the library twice, in the extension and in
-    # the command: small comes first, as discovery waits for the kernel; and sections let the linker
-    # leave out what neither calls.
+    # No library of this system is looked for. A wheel has the library twice, in the extension and
+    # in the command: small comes first, as discovery waits for the kernel; and sections let the
+    # linker leave out what neither calls.
     env = {
         **os.environ,
         "CFLAGS": "-Os -ffunction-sections -fdata-sections -fPIC -fvisibility=hidden",

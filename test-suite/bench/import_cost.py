@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import statistics
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
 import tools
 
-INSTALLED = "`import mpibind`, as installed by pip"
+INSTALLED = ", as installed by pip"
+MPI = "`import mpibind.mpi`, over mpi4py's `MPI`"
+OVER_MPI = ("from mpi4py import MPI", "from mpi4py import MPI; import mpibind.mpi")
 STATEMENTS = {
     "`import mpibind`": ("pass", "import mpibind"),
-    INSTALLED: ("pass", "import mpibind"),
+    f"`import mpibind`{INSTALLED}": ("pass", "import mpibind"),
     "`mpibind.Topology`": ("pass", "import mpibind; mpibind.Topology"),
-    "`import mpibind.mpi`, over mpi4py's `MPI`": (
-        "from mpi4py import MPI",
-        "from mpi4py import MPI; import mpibind.mpi",
-    ),
+    MPI: OVER_MPI,
+    f"{MPI}{INSTALLED}": OVER_MPI,
     "`import numpy`, for comparison": ("pass", "import numpy"),
     "mpi4py's `MPI`, for comparison": ("pass", "from mpi4py import MPI"),
 }
+
+# From nowhere but where packages are installed: neither the checkout nor what the user has.
+BY_ITSELF = "-I"
+# The MPI library comes with this environment; mpi4py looks for it in its own.
+ENV = {**os.environ, "MPI4PY_LIBMPI": str(Path(sys.prefix) / "lib")}
 
 
 def seconds(python: object, code: str) -> float:
     """CPU time from start to end: on an idle machine the time that it takes."""
     before = tools.cpu_seconds()
-    tools.output(python, "-c", code)
+    tools.output(python, BY_ITSELF, "-c", code, env=ENV)
     return tools.cpu_seconds() - before
 
 
@@ -37,7 +44,7 @@ def files(python: object, code: str) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         trace = ("strace", "-f", "-e", "trace=%file,read,pread64", "-o", log)
-        tools.output(*trace, python, "-c", code)
+        tools.output(*trace, python, BY_ITSELF, "-c", code, env=ENV)
         lookups, read = 0, 0
         for line in log.read_text().splitlines():
             call = re.match(r"\d+ +(\w+)\(.* = (-?\d+)", line)
@@ -52,16 +59,21 @@ def files(python: object, code: str) -> tuple[int, int]:
 
 
 def modules(python: object, code: str) -> int:
-    return int(tools.output(python, "-c", f"{code}\nimport sys; print(len(sys.modules))"))
+    count = f"{code}\nimport sys; print(len(sys.modules))"
+    return int(tools.output(python, BY_ITSELF, "-c", count, env=ENV))
 
 
 def installed(folder: str) -> Path:
-    """A Python with the package as pip installs it: a folder of files in site-packages."""
+    """A Python with the package as pip installs it: a folder of files in site-packages.
+
+    What else is installed it takes from the environment of this program.
+    """
     tools.output(sys.executable, "-m", "venv", "--without-pip", folder)
     site = next(Path(folder).glob("lib/python*/site-packages"))
     shutil.copytree(
         tools.ROOT / "mpibind", site / "mpibind", ignore=shutil.ignore_patterns("__pycache__")
     )
+    site.joinpath("others.pth").write_text(f"{sysconfig.get_path('platlib')}\n")
     return Path(folder) / "bin" / "python"
 
 
@@ -71,12 +83,12 @@ def tables(quick: bool) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         other = installed(folder)
         for name, (bare, statement) in [*STATEMENTS.items()][: 2 if quick else None]:
-            python = other if name == INSTALLED else tools.BIN / "python"
+            python = other if name.endswith(INSTALLED) else tools.BIN / "python"
             seconds(python, statement)
             # In pairs, so that a machine that slows down does so for both.
             added = [seconds(python, statement) - seconds(python, bare) for _ in range(rounds)]
             count = modules(python, statement) - modules(python, bare)
             (lookups, read), (less, fewer) = files(python, statement), files(python, bare)
-            took = tools.time_text(statistics.median(added))
-            rows.append([name, took, count, f"{lookups - less:,}", f"{(read - fewer) / 1e3:,.0f} kB"])
+            took, more = tools.time_text(statistics.median(added)), f"{lookups - less:,}"
+            rows.append([name, took, count, more, f"{(read - fewer) / 1e3:,.0f} kB"])
     return tools.table(["", "CPU time", "modules", "file look-ups", "read"], rows)

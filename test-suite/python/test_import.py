@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import unittest
 from pathlib import Path
 
@@ -51,6 +52,46 @@ class Import(unittest.TestCase):
             """
         )
         self.assertEqual(loaded, [])
+
+    def test_the_one_line_brings_nothing_that_is_slow(self):
+        loaded = support.run_json(
+            """
+            import json, sys
+            import mpi4py
+            mpi4py.rc.initialize = False
+            from mpi4py import MPI
+            before = set(sys.modules)
+            import mpibind.mpi
+            print(json.dumps(sorted(set(sys.modules) - before)))
+            """
+        )
+        self.assertIn("mpibind.mpi", loaded)
+        self.assertEqual([name for name in loaded if not name.startswith("mpibind")], [])
+
+    def test_named_tuples_are_those_of_typing(self):
+        import typing
+
+        from mpibind import typed
+
+        body = """
+            from __future__ import annotations
+            class Point(NamedTuple):
+                "Where it is."
+                x: int
+                y: int = 7
+                def far(self):
+                    return self.x + self.y
+        """
+        ours, theirs = {"NamedTuple": typed.NamedTuple}, {"NamedTuple": typing.NamedTuple}
+        for names in (ours, theirs):
+            names["__name__"] = __name__
+            exec(textwrap.dedent(body), names)
+        one, other = ours["Point"](1), theirs["Point"](1)
+        self.assertEqual((repr(one), one.far()), (repr(other), other.far()))
+        for name in ("__bases__", "__doc__", "__module__", "__qualname__", "_fields"):
+            self.assertEqual(getattr(type(one), name), getattr(type(other), name), name)
+        self.assertEqual(type(one)._field_defaults, type(other)._field_defaults)
+        self.assertEqual(typing.get_type_hints(type(one)), typing.get_type_hints(type(other)))
 
     def test_file_lookups(self):
         if shutil.which("strace") is None:
