@@ -102,7 +102,7 @@ check-launchers: launchers
 launchers: build $(OPEN_MPI) $(INTEL_MPI)
 	$(BASE) tools/prerequisites.py --launchers --install
 
-# Kernels of machines that are not there, in an emulator: half an hour on two CPUs.
+# Kernels of machines that are not there, in an emulator: ten minutes to half an hour on two CPUs.
 check-vm: build $(OPEN_MPI)
 	$(PROVE) test-suite/vm/test_guests.py
 
