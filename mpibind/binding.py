@@ -198,6 +198,15 @@ class Binding:
         What a user may want to know: limits that were heeded, what was not done and why.
     """
 
+    # Declared for type checkers: what is assigned together has no type of its own to them.
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+    nthreads: int
+    gpus: tuple[str, ...]
+    nics: tuple[str, ...]
+    notes: tuple[str, ...]
     _is_copy = False
     """Whether it came out of a pickle."""
 

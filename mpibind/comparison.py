@@ -58,6 +58,9 @@ class Comparison:
         What was compared.
     """
 
+    first: Mapping
+    second: Mapping
+
     def __init__(self, first: Mapping, second: Mapping) -> None:
         self.first, self.second = first, second
         self._ntasks = max(len(first), len(second))

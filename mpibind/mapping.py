@@ -25,7 +25,9 @@ class Task(NamedTuple):
     cpus: NDArray[np.int32]
     """OS ids of its CPUs, rising; read-only."""
     nthreads: int
+    """Threads that it should have."""
     gpus: tuple[str, ...]
+    """Its GPUs, by the kind of identity that the mapping was asked to show."""
     nics: tuple[str, ...]
     """The network cards that are closest to it."""
 

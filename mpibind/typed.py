@@ -19,6 +19,7 @@ class _FromFields(type):
             return super().__new__(cls, name, bases, body)
         fields = body["__annotations__"]
         made = namedtuple(name, fields, defaults=[body[field] for field in fields if field in body])
+        made.__new__.__annotations__ = fields
         for key, value in body.items():
             if key not in fields:
                 setattr(made, key, value)
@@ -26,7 +27,10 @@ class _FromFields(type):
 
 
 class NamedTuple(metaclass=_FromFields):
-    """The base of a class that is written as one of `typing.NamedTuple`."""
+    """The base of a class that is written as one of `typing.NamedTuple`.
+
+    Its module has to import `annotations` from `__future__`: without, Python 3.14 keeps no types.
+    """
 
 
 def overload(function: object) -> object:

@@ -1,5 +1,6 @@
 """What importing costs: thousands of processes do it at once, from one file system."""
 
+import inspect
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,7 @@ class Import(unittest.TestCase):
         self.assertEqual((repr(one), one.far()), (repr(other), other.far()))
         for name in ("__bases__", "__doc__", "__module__", "__qualname__", "_fields"):
             self.assertEqual(getattr(type(one), name), getattr(type(other), name), name)
+        self.assertEqual(str(inspect.signature(type(one))), "(x: 'int', y: 'int' = 7)")
         self.assertEqual(type(one)._field_defaults, type(other)._field_defaults)
         self.assertEqual(typing.get_type_hints(type(one)), typing.get_type_hints(type(other)))
 

@@ -97,6 +97,11 @@ class Site(unittest.TestCase):
         self.assertEqual(names - known, set())
         self.assertIn("mpibind.Topology.map", known)
 
+    def test_every_field_of_a_named_tuple_is_described(self):
+        pages = {page.name: page.read_text() for page in self.site.glob("reference/*.html")}
+        self.assertIn("mpibind.Task.nthreads", pages["mapping.html"])
+        self.assertEqual([name for name in pages if "Alias for field" in pages[name]], [])
+
     def test_pictures_are_drawn_on_their_pages(self):
         marks = re.compile(r"^```\{picture\}|\]\(pictures/", re.MULTILINE)
         count = 0
