@@ -10,14 +10,14 @@ import re
 
 
 def of(readme: str) -> str:
-    """Return the README without its picture, what it says of a checkout and its relative links.
+    r"""Return the README without its picture, what it says of a checkout and its relative links.
 
     Where that page is shown, pip finds the package by its name.
 
     >>> of("a [b](c.md) [d](https://e) picture like the one above")
     'a b [d](https://e) picture'
-    >>> of("pip install .  # it\\npip install '.[mpi]'  # more")
-    "pip install mpibind  # it\\npip install 'mpibind[mpi]'  # more"
+    >>> of("pip install .  # it\npip install '.[mpi]'  # more")
+    "pip install mpibind  # it\npip install 'mpibind[mpi]'  # more"
     """
     text = re.sub(r"^!\[.*\n\n", "", readme, flags=re.MULTILINE)
     text = text.replace(" like the one above", "")

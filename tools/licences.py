@@ -42,7 +42,10 @@ MIT = {
     "run-time routines of Zig, in wheels of `make wheel`": ["Copyright (c) Zig contributors"],
 }
 """What is in the standard library of Rust, and what Zig adds, under MIT."""
-APACHE = ["compiler_builtins, what comes from LLVM", "libunwind of LLVM, in wheels of `make wheel`"]
+APACHE = [
+    "compiler_builtins, what comes from LLVM",
+    "libunwind of LLVM, in wheels of `make wheel` and those for musl",
+]
 """The same under Apache-2.0 WITH LLVM-exception."""
 
 
