@@ -14,6 +14,7 @@ __all__ = [
     "SOURCE_VARIABLES",
     "VIEW_VARIABLES",
     "Mapping",
+    "PanicException",
     "Request",
     "SavedAffinity",
     "SavedMemory",
@@ -43,6 +44,8 @@ __all__ = [
     "thread_cpus",
     "thread_pools",
 ]
+
+class PanicException(BaseException): ...
 
 _Ids = str | Iterable[SupportsIndex]
 _View = tuple[list[tuple[str, str]], list[str] | None]

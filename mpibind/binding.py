@@ -389,3 +389,7 @@ class Binding:
         except UserWarning:
             self.restore()
             raise
+        except Exception:
+            # Standard error is closed, or a hook of the program failed. That nobody can be told is
+            # no reason to be bound no more; `notes` has it.
+            return

@@ -56,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(name, str(error), 1)
     except OSError as error:
         return _failed(name, _system_words(error), 1)
+    except BaseException as error:
+        # The core is loaded by those that need it.
+        if type(error).__name__ != "PanicException":
+            raise
+        return _failed(name, f"this is a defect of mpibind, please report it: {error}", 1)
 
 
 class _UsageError(Exception):
@@ -312,9 +317,13 @@ def _print_for_programs(text: str) -> None:
 def _print(text: str) -> None:
     if sys.stdout is None:
         raise MpibindError("standard output is closed: there is nowhere to print to")
-    # Names of files and devices may have letters that the terminal is not set to.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # it is a file
+    _take_all_letters(sys.stdout)
     _write(sys.stdout, text)
+
+
+def _take_all_letters(stream: TextIO) -> None:
+    """Print letters that the terminal is not set to, in names of files and devices, as marks."""
+    stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]  # it is a file
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -510,6 +519,8 @@ def _report(words: Sequence[str]) -> int:
     if not options.no_mpi and _can_ask_mpi():
         import mpibind.mpi
 
+        if sys.stdout is not None:
+            _take_all_letters(sys.stdout)
         found = mpibind.mpi.report(topology=options.topology, as_dict=options.json)
         if found is not None:
             _show_json(found)

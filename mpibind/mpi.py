@@ -270,7 +270,7 @@ def report(
         seen: Process | None = None
         try:
             seen = look(Place(node.rank, node.size, comm.rank, comm.size))
-        except Exception as error:
+        except _FAILURES as error:
             failure = _Failure.of(error)
         processes = node.gather(seen)
     finally:
@@ -279,7 +279,7 @@ def report(
     if processes is not None and None not in processes:
         try:
             examined = _examine(processes, topology)
-        except Exception as error:
+        except _FAILURES as error:
             failure = _Failure.of(error)
     _raise_first(comm, failure)
     found = _gather_last(comm, examined)
@@ -301,8 +301,8 @@ def _examine(
     from mpibind.reporting import examine
 
     try:
-        node: Topology | Exception = load(topology)
-    except Exception as error:
+        node: Topology | BaseException = load(topology)
+    except _FAILURES as error:
         node = error
     return examine(processes, node)
 
@@ -327,7 +327,7 @@ def _together(comm: MPI.Intracomm | None, ask: Callable[[], Settings]) -> Bindin
     failure: _Failure | None = None
     try:
         settings = ask()
-    except Exception as error:
+    except _FAILURES as error:
         failure = _Failure.of(error)
     view = given.view()
     node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
@@ -406,6 +406,10 @@ def _checked(comm: MPI.Intracomm | None) -> MPI.Intracomm:
     return comm
 
 
+_FAILURES = (Exception, _core.PanicException)
+"""What other ranks must hear of; a panic of the core is no `Exception`."""
+
+
 class _Failure(NamedTuple):
     """An error on its way to other ranks. Not every exception can be sent; what it says can."""
 
@@ -414,7 +418,7 @@ class _Failure(NamedTuple):
     fields: dict[str, object]
 
     @classmethod
-    def of(cls, error: Exception) -> _Failure:
+    def of(cls, error: BaseException) -> _Failure:
         kind = type(error).__name__
         if not isinstance(error, errors.MpibindError):
             return cls(kind, f"{kind}: {error}", {})
@@ -521,7 +525,7 @@ def _attempt(
     elif failure is None and settings is not None:
         try:
             binding = _bind_part(comm, node, settings, message, mapping, pools)
-        except Exception as error:
+        except _FAILURES as error:
             failure = _Failure.of(error)
     try:
         warns = binding is not None and any(binding._warnings)
@@ -662,7 +666,7 @@ def _share_out(
             taken = views[0] if len(views) == 1 and mapping is not None else None
             word = settings.topology_word()
             sent = [_Share(part, word, taken) for part in parts]
-    except Exception as error:
+    except _FAILURES as error:
         # The others are waiting for their shares: whatever it is, they must hear of it.
         sent = [_Failure.of(error)] * node.size
     _scatter(node, sent)

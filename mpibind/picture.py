@@ -135,7 +135,8 @@ def tree(node: dict[str, Any]) -> Part:
         inside = tuple((shape, len([*alike])) for shape, alike in shapes)
         memories = tuple((numa["subtype"], numa["memory"]) for numa in part.numas)
         part.shape = (part.kind, inside, memories, len(part.gpus), len(part.nics))
-        if number:
+        # Of a core whose hardware threads may not be used there is nothing to show.
+        if number and (part.cpus or part.kind != "Core"):
             parts[parents[number]].children.append(part)
     return parts[0]
 

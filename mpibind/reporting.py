@@ -124,14 +124,14 @@ def described(
 
 
 def examine(
-    processes: Sequence[Process], node: Topology | Exception
+    processes: Sequence[Process], node: Topology | BaseException
 ) -> tuple[list[Rank], list[Finding]]:
     """Find what is wrong with the processes of one node.
 
     Without its topology there are still the processes.
     """
     hostname = processes[0].hostname
-    if isinstance(node, Exception):
+    if isinstance(node, BaseException):
         ranks = [Rank(process, tuple(_core.named_gpus(process.visible))) for process in processes]
         told = (process.place.rank for process in processes)
         return ranks, [Finding(hostname, "no-topology", tuple(told), str(node))]

@@ -55,6 +55,12 @@ elif fault == "leader" and comm.rank == 0:
         raise MemoryError("planted")
 
     mpibind.mpi.map_node = fail
+elif fault == "leader-panic" and comm.rank == 0:
+
+    def panic(*arguments: object) -> None:
+        raise mpibind._core.PanicException("planted")
+
+    mpibind.mpi.map_node = panic
 elif fault == "ntasks" and comm.rank == 0:
     # More ranks than can be started here: the leader is told another number.
     map_node = mpibind.mpi.map_node

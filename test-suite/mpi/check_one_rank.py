@@ -32,7 +32,7 @@ def run() -> None:
     if what == "report":
         mpibind.mpi.report(comm)
     else:
-        mpibind.mpi.bind(comm, nthreads=1, verbose=what == "print")
+        mpibind.mpi.bind(comm, nthreads=1, verbose=what in ("print", "silent"))
 
 
 out = os.dup(1)
@@ -50,7 +50,11 @@ if comm.rank == 0 and what == "print":
     os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
 warnings.simplefilter("error" if what == "warning" else "always")
 before, error = state(), None
-with warnings.catch_warnings(record=what != "warning") as caught:
+with warnings.catch_warnings(record=what not in ("warning", "silent")) as caught:
+    if comm.rank == 0 and what == "silent":
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        sys.stdout.close()
+        warnings.showwarning = fail
     try:
         run()
     except Exception as raised:
@@ -59,5 +63,6 @@ told = (error, state() == before, [str(each.message) for each in caught or ()])
 found = comm.gather(told)
 comm.barrier()  # as mpibind.mpi._gather_last
 os.dup2(out, 1)
+sys.stdout = sys.__stdout__
 if found is not None:
     print(json.dumps(found))

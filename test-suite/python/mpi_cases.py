@@ -201,6 +201,10 @@ class Errors(Checks):
     def test_leader_that_fails_in_its_own_way(self):
         self.check_error("leader", "MpibindError", f"rank 0 on {HOST}: MemoryError: planted")
 
+    def test_leader_in_whose_core_a_defect_shows(self):
+        words = f"rank 0 on {HOST}: PanicException: planted"
+        self.check_error("leader-panic", "MpibindError", words)
+
     def test_value_that_is_wrong_on_one_rank(self):
         words = [f"rank 3 on {HOST}: ", 'visible="all"']
         self.check_error("one-value", "InvalidParameterError", *words)
@@ -281,6 +285,10 @@ class OneRank(Checks):
         self.assertEqual(others, [[None, False, []]] * 2)
         self.assertEqual(first[:2], [None, False])
         self.assertRegex(first[2][0], "could not be printed: .*No space left")
+
+    def test_warnings_that_cannot_be_given(self):
+        """Standard output is closed, and a hook of the program fails."""
+        self.assertEqual(self.told("silent"), [[None, False, []]] * 3)
 
 
 class Mapping(Checks):

@@ -441,6 +441,23 @@ class Errors(unittest.TestCase):
 
 
 class Output(unittest.TestCase):
+    def test_defect_of_the_core(self):
+        """What Rust calls a panic is said in one line."""
+        found = support.run_json(
+            """
+            import contextlib, io, json
+            from mpibind import _core, cli
+            def panic(words):
+                raise _core.PanicException("planted")
+            cli._COMMANDS["map"] = panic
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                status = cli.main(["map"])
+            print(json.dumps([status, said.getvalue()]))
+            """
+        )
+        line = "mpibind map: error: this is a defect of mpibind, please report it: planted\n"
+        self.assertEqual(found, [1, line])
+
     def test_letters_that_the_terminal_is_not_set_to(self):
         env = {"PYTHONIOENCODING": "ascii"}
         with tempfile.TemporaryDirectory() as folder:

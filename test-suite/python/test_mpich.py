@@ -3,6 +3,7 @@
 import unittest
 
 import mpi_cases
+import mpi_support
 import support
 from mpi_support import HOST, MPICH
 
@@ -136,6 +137,12 @@ class Report(mpi_cases.Report):
         self.check_lines(lines[:4], [(HOST, rank % 2, 2) for rank in range(4)])
         for line in lines[4:]:
             self.assertTrue(line.startswith(f"{HOST}: "), line)
+
+    def test_letters_that_the_terminal_is_not_set_to(self):
+        words = ("-m", "mpibind", "report", "--topology", "/nosuch/n\u00f8de.xml")
+        env = self.mpi.environment({"PYTHONIOENCODING": "ascii"})
+        found = mpi_support.output(self.mpi.command(2, *words), env)
+        self.assertIn('cannot use the topology "/nosuch/n\\xf8de.xml"', found)
 
 
 class Module(unittest.TestCase):

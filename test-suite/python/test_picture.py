@@ -241,6 +241,14 @@ class Pictures(unittest.TestCase):
             ElementTree.fromstring(shown)
             self.assertIn("Tesla\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}[31m", shown)
 
+    def test_core_without_hardware_threads(self):
+        document = mpibind.Topology.from_synthetic("core:3 pu:2").to_dict()
+        threads = document["levels"][-1]
+        threads["parents"] = [max(parent, 2) for parent in threads["parents"]]
+        node = mpibind.Topology.from_json(json.dumps(document))
+        for shown in (node.to_svg(), node.map(2).to_svg()):
+            self.assertEqual(set(re.findall(r"<title>core (\d)", shown)), {"1", "2"})
+
     def test_the_legend_has_what_the_picture_has(self):
         node = mpibind.Topology.from_synthetic("core:4 pu:2")
         for ntasks, smt, words in ((4, 1, ["unused"]), (4, 2, []), (9, 2, ["shared by tasks"])):

@@ -373,6 +373,14 @@ class Errors(unittest.TestCase):
         self.check(126, ["chmod +x"], "./README.md")
         self.check(126, ["it is a folder"], "./docs")
 
+    def test_what_is_wrong_with_the_one_in_path(self):
+        """And not with a file of that name where one is."""
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "docs").touch()
+            Path(folder, "README.md").mkdir()
+            self.check(126, ["chmod +x"], "docs", PATH=folder)
+            self.check(126, ["it is a folder"], "README.md", PATH=folder)
+
     def test_file_that_is_no_program(self):
         with tempfile.TemporaryDirectory() as folder:
             script = Path(folder) / "script"

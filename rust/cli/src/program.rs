@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::PathBuf;
 
 use mpibind_core::quoted;
 use nix::errno::Errno;
@@ -45,8 +45,8 @@ pub fn execute(file: &OsStr, words: &[OsString], environment: &[CString]) -> Err
 pub fn become_program(words: &[OsString], environment: &[CString]) -> (u8, String) {
     let name = words.first().map_or_else(|| OsStr::new(""), OsString::as_os_str);
     let has_slash = name.as_bytes().contains(&b'/');
-    let error = match has_slash {
-        true => execute(name, words, environment),
+    let (file, error) = match has_slash {
+        true => (name.into(), execute(name, words, environment)),
         false => execute_from_path(name, words, environment),
     };
     let shown = quoted(&name.to_string_lossy());
@@ -58,8 +58,8 @@ pub fn become_program(words: &[OsString], environment: &[CString]) -> (u8, Strin
         }
         Errno::ENOTDIR => (127, error.desc().to_owned()),
         Errno::EACCES | Errno::EPERM => {
-            let is_folder = Path::new(name).is_dir();
-            let why = if is_folder { "it is a folder" } else { "it is not executable (chmod +x)" };
+            let why =
+                if file.is_dir() { "it is a folder" } else { "it is not executable (chmod +x)" };
             (126, why.to_owned())
         }
         Errno::ENOEXEC => {
@@ -70,15 +70,20 @@ pub fn become_program(words: &[OsString], environment: &[CString]) -> (u8, Strin
     (status, format!("cannot run {shown}: {why}"))
 }
 
-/// The first that can be run counts; else the error of the first that is there.
-fn execute_from_path(name: &OsStr, words: &[OsString], environment: &[CString]) -> Errno {
+/// The first that can be run counts; else the first that is there, and its error.
+fn execute_from_path(
+    name: &OsStr,
+    words: &[OsString],
+    environment: &[CString],
+) -> (PathBuf, Errno) {
     let path = env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-    let mut found = Errno::ENOENT;
+    let mut found = (name.into(), Errno::ENOENT);
     for folder in env::split_paths(&path) {
         // An empty entry is the folder that one is in.
-        match execute(folder.join(name).as_os_str(), words, environment) {
+        let file = folder.join(name);
+        match execute(file.as_os_str(), words, environment) {
             Errno::ENOENT | Errno::ENOTDIR => {}
-            error if found == Errno::ENOENT => found = error,
+            error if found.1 == Errno::ENOENT => found = (file, error),
             _ => {}
         }
     }

@@ -19,6 +19,12 @@ type Checked<T> = std::result::Result<T, String>;
 /// How deep elements may be nested: they are read by recursion, here and in libhwloc.
 const MAX_DEPTH: usize = 200;
 
+/// hwloc has none, and other XML that is refused in its own words has some.
+const MAX_NAMESPACES: usize = 100;
+
+/// hwloc writes some twenty.
+const MAX_ATTRIBUTES: usize = 5_000;
+
 /// Returns a topology's XML as libhwloc may read it.
 ///
 /// # Errors
@@ -31,6 +37,13 @@ pub(crate) fn checked(text: &str) -> Checked<String> {
                     with Topology.from_json()"
                 .into(),
         );
+    }
+    // To tell many namespaces or attributes apart takes the parser time that grows with their square.
+    if text.matches("xmlns").count() > MAX_NAMESPACES {
+        return Err(format!("it has more than {MAX_NAMESPACES} namespaces (xmlns)"));
+    }
+    if text.split('<').any(|tag| tag.matches('=').count() > MAX_ATTRIBUTES) {
+        return Err(format!("it has a tag with more than {MAX_ATTRIBUTES} attributes"));
     }
     let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
     let document = Document::parse_with_options(text, options).map_err(|error| {
@@ -54,6 +67,15 @@ pub(crate) fn checked(text: &str) -> Checked<String> {
         ));
     }
     check_depth(root)?;
+    // `type` and `xml:type` are two names, and one to libhwloc: it would read what was not checked.
+    let has_prefix = |node: &Node<'_, '_>| {
+        node.tag_name().namespace().is_some()
+            || node.attributes().any(|attribute| attribute.namespace().is_some())
+    };
+    if let Some(odd) = root.descendants().find(has_prefix) {
+        let row = document.text_pos_at(odd.range().start).row;
+        return Err(format!("it has a name in a namespace, in line {row}; hwloc's XML has none"));
+    }
     let version = version_of(root)?;
     // What is newer, libhwloc refuses by itself.
     if version <= 2 {

@@ -355,6 +355,18 @@ fn bad_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
             version_2("", "").replace("</topology>", &format!("{group}</topology>")).into(),
             "a second machine",
         ),
+        (
+            "prefix",
+            version_2("", "").replace("type=\"PU\"", "type=\"PU\" xml:type=\"Core\"").into(),
+            "a name in a namespace, in line 6",
+        ),
+        (
+            "namespace",
+            version_2("", "").replace("<topology", "<topology xmlns=\"y\"").into(),
+            "a name in a namespace, in line 3",
+        ),
+        ("namespaces", version_2("", &"<a xmlns=\"b\">".repeat(150)).into(), "more than 100 name"),
+        ("attributes", version_2(&"a=\"\" ".repeat(6_000), "").into(), "more than 5000 attributes"),
         ("no-machine", version_2("", "").replace("Machine", "PU").into(), "where none can be"),
     ];
     let mut bad = Vec::new();

@@ -124,7 +124,7 @@ fn change(root: &mut Element, chance: &mut Chance) {
     let child = chance.below(element.children.len());
     let has_attributes = !element.attributes.is_empty();
     let has_children = !element.children.is_empty();
-    match chance.below(11) {
+    match chance.below(12) {
         0 if has_attributes => drop(element.attributes.remove(attribute)),
         1 | 2 if has_attributes => {
             element.attributes[attribute].1 = (*chance.of(&VALUES)).to_owned();
@@ -150,6 +150,12 @@ fn change(root: &mut Element, chance: &mut Chance) {
         10 if has_children => {
             let taken = element.children.remove(child);
             any(root, chance).children.push(taken);
+        }
+        // To libhwloc another one of the same name.
+        11 if has_attributes => {
+            let (name, _) = &element.attributes[attribute];
+            let value = (*chance.of(&VALUES)).to_owned();
+            element.attributes.push((format!("xml:{name}"), value));
         }
         _ if !element.text.is_empty() => {
             let texts = ["", "-1", "1 2 3", "99999999999", "NUMANode:0 PU:1"];

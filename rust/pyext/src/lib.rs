@@ -14,6 +14,9 @@ mod topology;
 // Every class is frozen and the core shares nothing that changes: Python needs no GIL for it.
 #[pymodule(gil_used = false)]
 mod _core {
+    use pyo3::panic::PanicException;
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use crate::affinity::{
         SavedAffinity, SavedMemory, bind, cpu_quota, cpuset_cpus, current_cpus, memory_policy,
@@ -29,6 +32,12 @@ mod _core {
     use crate::topology::{
         Request, Topology, count_pci_devices, hwloc_version, id_list, ids_of, open_devices,
     };
+
+    // Where all ranks have to hear of an error, or a command to say it in words, a panic counts.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("PanicException", module.py().get_type::<PanicException>())
+    }
 
     #[pymodule_export]
     const MAX_IDS: usize = mpibind_core::MAX_IDS;
