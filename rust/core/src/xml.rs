@@ -289,7 +289,8 @@ impl Checker {
             }
         }
         let has_more = |sets: &Sets| !sets.cpus.is_inside(&usable);
-        if class == Class::Normal && sets.as_ref().is_some_and(has_more) {
+        let has_parts = class == Class::Normal || (class == Class::Numa && is_root);
+        if has_parts && sets.as_ref().is_some_and(has_more) {
             return Err(fault("has CPUs that no object below it has".into()));
         }
         Ok(sets.map(|sets| (class, sets)))

@@ -53,6 +53,23 @@ fn version_2(machine: &str, more: &str) -> String {
     )
 }
 
+/// A file of hwloc 1 whose root is memory, with one hardware thread.
+fn memory_around(pu: &str, all: &str) -> String {
+    let sets = |cpus: &str| {
+        format!(
+            "cpuset=\"{cpus}\" complete_cpuset=\"{cpus}\" online_cpuset=\"{cpus}\" \
+             allowed_cpuset=\"{cpus}\" nodeset=\"0x00000001\" complete_nodeset=\"0x00000001\" \
+             allowed_nodeset=\"0x00000001\" os_index=\"0\""
+        )
+    };
+    format!(
+        "<topology><object type=\"NUMANode\" {} local_memory=\"1073741824\">\
+         <object type=\"PU\" {}/></object></topology>",
+        sets(all),
+        sets(pu)
+    )
+}
+
 fn levels(machine: &Topology) -> String {
     let level =
         |level: &mpibind_core::Level| format!("{} {}", level.objects.len(), level.kind.name());
@@ -65,6 +82,7 @@ fn xml_of_both_formats_is_read() {
     for (name, text, expected) in [
         ("one.xml", VERSION_1.to_owned(), "1 Machine, 2 Core, 4 PU"),
         ("two.xml", version_2("", ""), "1 Machine, 2 PU"),
+        ("memory.xml", memory_around("0x00000001", "0x00000001"), "1 Machine, 1 PU"),
     ] {
         let path = folder.join(name);
         fs::write(&path, text).unwrap();
@@ -324,6 +342,11 @@ fn bad_files(folder: &Path) -> Vec<(PathBuf, &'static str)> {
             "unequal",
             changed(" cpuset=\"0x00000002\"", " cpuset=\"0x00000003\""),
             "inside its complete set",
+        ),
+        (
+            "old-too-many",
+            memory_around("0x00000001", "0x00000003").into(),
+            "no object below it has",
         ),
         ("half-set", changed("complete_cpuset=\"0x00000002\"", ""), "no complete_cpuset"),
         ("no-nodeset", changed(" nodeset=\"0x00000001\"", ""), "no nodeset"),
