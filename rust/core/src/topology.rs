@@ -285,9 +285,6 @@ impl Topology {
         for (depth, level) in levels.into_iter().enumerate() {
             let Some(first) = level.first() else { return Err("it has a level without objects") };
             let (kind, start) = (first.kind, objects.len());
-            if kind != Kind::Group && ranges.iter().any(|level: &Level| level.kind == kind) {
-                return Err("it has two levels of one kind");
-            }
             if (kind == Kind::Pu) != (depth == innermost) {
                 return Err("its hardware threads are not the last level");
             }

@@ -171,7 +171,6 @@ fn what_is_wrong_is_said() {
         (with("/gpu_ids", json!("number")), "gpu_ids=\"number\" is not legal"),
         (with("/node/levels", json!([])), "its first level is not one object"),
         (with("/node/levels/1/kind", json!("Bag")), "its kind of level \"Bag\" is none of Machine"),
-        (with("/node/levels/2/kind", json!("Package")), "it has two levels of one kind"),
         (with("/node/levels/1/parents/0", json!(1)), "whose parent is not in a level further out"),
         (with("/node/levels/1/parents", json!([0])), "its columns of Package differ in length"),
         (with("/node/levels/2/parents/0", json!(2)), "not in the order of their hardware threads"),
