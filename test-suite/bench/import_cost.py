@@ -26,16 +26,19 @@ STATEMENTS = {
     "mpi4py's `MPI`, for comparison": ("pass", "from mpi4py import MPI"),
 }
 
-# From nowhere but where packages are installed: neither the checkout nor what the user has.
-BY_ITSELF = "-I"
 # The MPI library comes with this environment; mpi4py looks for it in its own.
 ENV = {**os.environ, "MPI4PY_LIBMPI": str(Path(sys.prefix) / "lib")}
+
+
+def run(python: object, code: str, *around: object) -> str:
+    """Run code that finds packages only where they are installed, and not in the checkout."""
+    return tools.output(*around, python, "-I", "-c", code, env=ENV)
 
 
 def seconds(python: object, code: str) -> float:
     """CPU time from start to end: on an idle machine the time that it takes."""
     before = tools.cpu_seconds()
-    tools.output(python, BY_ITSELF, "-c", code, env=ENV)
+    run(python, code)
     return tools.cpu_seconds() - before
 
 
@@ -44,7 +47,7 @@ def files(python: object, code: str) -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         trace = ("strace", "-f", "-e", "trace=%file,read,pread64", "-o", log)
-        tools.output(*trace, python, BY_ITSELF, "-c", code, env=ENV)
+        run(python, code, *trace)
         lookups, read = 0, 0
         for line in log.read_text().splitlines():
             call = re.match(r"\d+ +(\w+)\(.* = (-?\d+)", line)
@@ -59,8 +62,7 @@ def files(python: object, code: str) -> tuple[int, int]:
 
 
 def modules(python: object, code: str) -> int:
-    count = f"{code}\nimport sys; print(len(sys.modules))"
-    return int(tools.output(python, BY_ITSELF, "-c", count, env=ENV))
+    return int(run(python, f"{code}\nimport sys; print(len(sys.modules))"))
 
 
 def installed(folder: str) -> Path:

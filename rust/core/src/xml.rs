@@ -49,6 +49,7 @@ pub(crate) fn checked(text: &str) -> Checked<String> {
     let document = Document::parse_with_options(text, options).map_err(|error| {
         format!("it is not well-formed XML ({error}); it may be cut off or not be XML at all")
     })?;
+    let row = |node: Node<'_, '_>| document.text_pos_at(node.range().start).row;
     let root = document.root_element();
     if root.tag_name().name() != "topology" {
         let name: String = root.tag_name().name().chars().take(40).collect();
@@ -61,20 +62,22 @@ pub(crate) fn checked(text: &str) -> Checked<String> {
         return Err("it is a topology without objects; write it anew with `lstopo node.xml`".into());
     };
     if let Some(second) = machines.next() {
-        let row = document.text_pos_at(second.range().start).row;
         return Err(format!(
-            "it has a second machine, in line {row}; give each node a file of its own"
+            "it has a second machine, in line {}; give each node a file of its own",
+            row(second)
         ));
     }
     check_depth(root)?;
     // `type` and `xml:type` are two names, and one to libhwloc: it would read what was not checked.
-    let has_prefix = |node: &Node<'_, '_>| {
+    let has_namespace = |node: &Node<'_, '_>| {
         node.tag_name().namespace().is_some()
             || node.attributes().any(|attribute| attribute.namespace().is_some())
     };
-    if let Some(odd) = root.descendants().find(has_prefix) {
-        let row = document.text_pos_at(odd.range().start).row;
-        return Err(format!("it has a name in a namespace, in line {row}; hwloc's XML has none"));
+    if let Some(odd) = root.descendants().find(has_namespace) {
+        return Err(format!(
+            "it has a name in a namespace, in line {}; hwloc's XML has none",
+            row(odd)
+        ));
     }
     let version = version_of(root)?;
     // What is newer, libhwloc refuses by itself.
